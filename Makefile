@@ -1,0 +1,46 @@
+# The two commands of the README are `make run` and `make test`; both set up everything they need in .venv first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV      = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
+          --no-annotate --no-emit-index-url --no-emit-find-links --quiet
+
+.PHONY: run serve test lint bench lock clean
+
+run: $(VENV)/run.stamp  ## the demo: lab and proxy on 127.0.0.1:4100, no API key needed
+	@$(BIN)/seawall demo
+
+serve: $(VENV)/run.stamp  ## the proxy with config/policy.yaml
+	@$(BIN)/seawall serve --policy config/policy.yaml
+
+test: $(VENV)/dev.stamp lint  ## everything CI runs
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp  ## the README's figures; needs wrk
+	$(BIN)/python bench/run.py
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seawall needs Python 3.11 or newer; set PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once)"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+lock:  ## pin the dependencies anew; needs uv in .venv
+	$(UV) --group build --output-file requirements.lock
+	$(UV) --group build --group dev --all-extras --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,245 @@
+"""From an upstream's head to an answer that may be committed, or a fault while everything may still be changed.
+
+This is the held part of a stream's life (SEMANTICS §5: HEADERS, PRELUDE) and its counterpart for plain answers. It
+reads and classifies; whether to try again is the engine's decision.
+"""
+
+from dataclasses import dataclass, field
+
+from seawall.call import Buffers, Call
+from seawall.clock import Clock
+from seawall.decode import Decoder, decoder_for
+from seawall.dialects.base import Watch
+from seawall.faults import Code, Fault
+from seawall.runtime import Candidate, Commit, Timeouts
+from seawall.types import Usage, header
+from seawall.upstream.exchange import Exchange
+from seawall.wire import content_length
+
+# A stream's beginning is held up to here while another attempt is possible; an error's body, to classify it; and a
+# plain answer of an operation without a contract.
+PRELUDE = 64 * 1024
+
+Limit = tuple[float | None, Code]
+
+
+def soonest(*limits: Limit) -> Limit:
+    """The limit that ends first; (None, …) where none is set."""
+    best: Limit = (None, Code.TIMEOUT_REQUEST)
+    for limit in limits:
+        if limit[0] is not None and (best[0] is None or limit[0] < best[0]):
+            best = limit
+    return best
+
+
+@dataclass(slots=True)
+class Answer:
+    """An upstream's answer, as far as it has been read.
+
+    held: bytes for the agent that are not released yet. whole: nothing more will come, the end was proper.
+    fault: what this answer means, when it is an error; it may still be passed on as it is.
+    """
+
+    exchange: Exchange
+    candidate: Candidate
+    buffers: Buffers
+    stream: bool = False
+    held: list[bytes] = field(default_factory=list)
+    whole: bool = False
+    watch: Watch | None = None
+    decoder: Decoder | None = None
+    fault: Fault | None = None
+    first_content: float | None = None
+    """When the first content came, on the clock."""
+    model: str = ""
+    usage: Usage | None = None
+    taken: int = 0
+
+    def hold(self, data: bytes) -> bool:
+        """Keep bytes back; False when the process's buffer budget is spent (they are kept all the same)."""
+        self.held.append(data)
+        if not self.buffers.take(len(data)):
+            return False
+        self.taken += len(data)
+        return True
+
+    def release(self) -> None:
+        """Return the held bytes to the budget."""
+        self.buffers.give(self.taken)
+        self.taken = 0
+
+    def close(self) -> None:
+        """Give the answer up, or be done with it."""
+        self.release()
+        self.exchange.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one attempt has to keep to.
+
+    fixed: when it must be over. hold: another attempt is possible, so nothing need be released yet.
+    """
+
+    timeouts: Timeouts
+    started: float
+    fixed: Limit
+    hold: bool
+    min_progress: tuple[int, float] | None
+
+    @property
+    def first_content_by(self) -> float | None:
+        limit = self.timeouts.first_content
+        return None if limit is None else self.started + limit
+
+
+async def receive(
+    call: Call, exchange: Exchange, candidate: Candidate, terms: Terms, buffers: Buffers, clock: Clock
+) -> Answer | Fault:
+    """Read an answer, whose head is there, up to the point where it may be committed. The caller keeps ownership of
+    the exchange until it gets an Answer."""
+    answer = Answer(exchange, candidate, buffers)
+    try:
+        if exchange.status >= 400:
+            result = await _error(call, answer, clock)
+        elif _is_stream(call, exchange):
+            result = await _stream(call, answer, terms, clock)
+        else:
+            result = await _plain(call, answer, terms, clock)
+    except BaseException:
+        answer.release()
+        raise
+    if result is not None:
+        answer.release()
+        return result
+    return answer
+
+
+def _is_stream(call: Call, exchange: Exchange) -> bool:
+    kind = header(exchange.headers, b"content-type")
+    return kind is not None and kind[:40].lower().startswith(call.plan.dialect.sse_content_type)
+
+
+async def _error(call: Call, answer: Answer, clock: Clock) -> Fault | None:
+    """Read and classify an error. Its first 64 KiB tell what it is."""
+    exchange = answer.exchange
+    broken = await _collect(answer, PRELUDE)
+    answer.decoder = decoder_for(exchange.headers)
+    body = _decoded(answer, b"".join(answer.held))
+    answer.fault = call.plan.dialect.judge(call.facts, exchange.status, exchange.headers, body or b"", clock.wall())
+    if isinstance(broken, Fault):
+        return answer.fault or broken
+    return None
+
+
+async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
+    """A plain answer is held whole where that keeps the next attempt open, so that none is cut short."""
+    exchange, plan = answer.exchange, call.plan
+    contract = call.facts.operation != "other"
+    length = 0 if exchange.complete else content_length(exchange.headers)
+    limit = plan.max_hold if contract else PRELUDE
+    fits = length <= limit if length is not None else contract
+    if not terms.hold or not fits or plan.commit is Commit.HEADERS:
+        answer.whole = exchange.complete and length == 0
+        return None
+    broken = await _collect(answer, limit)
+    if isinstance(broken, Fault):
+        return broken
+    answer.first_content = clock.now()
+    if answer.whole and contract:
+        answer.decoder = decoder_for(exchange.headers)
+        body = _decoded(answer, b"".join(answer.held))
+        if body is not None:
+            fault = plan.dialect.judge(call.facts, exchange.status, exchange.headers, body, clock.wall())
+            if fault is not None:
+                # What is cut or not what was promised is nobody's own word, and not passed on while we can still speak.
+                answer.fault = fault
+                return fault if fault.code in (Code.TRUNCATED, Code.MALFORMED_EVENT) else None
+            answer.model, answer.usage = plan.dialect.answered(call.facts, body)
+    return None
+
+
+async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
+    """Hold a stream until its first content, or whole with `commit: Complete`, or not at all with `Headers`."""
+    exchange, plan = answer.exchange, call.plan
+    answer.stream = True
+    answer.decoder = decoder_for(exchange.headers)
+    answer.watch = watch = plan.dialect.watch(call.facts)
+    complete = plan.commit is Commit.COMPLETE
+    if plan.commit is Commit.HEADERS or not (terms.hold or complete):
+        return None
+    limit = plan.max_hold if complete else PRELUDE
+    size = 0
+    while True:
+        exchange.expect_by(*_next_by(terms, watch, clock.now()))
+        data = await exchange.read()
+        if isinstance(data, Fault):
+            return data
+        if not data:
+            answer.hold(watch.end() if answer.decoder is None else b"")
+            answer.whole = True
+            return _verdict(answer, watch) if watch.fault else _whole(watch)
+        size += len(data)
+        if not observe(answer, watch, data):
+            return None
+        if watch.content and answer.first_content is None:
+            answer.first_content = clock.now()
+        if watch.fault is not None:
+            return _verdict(answer, watch)
+        if (watch.content and not complete) or size > limit or answer.taken < size - limit:
+            return None
+
+
+def observe(answer: Answer, watch: Watch, data: bytes) -> bool:
+    """Show the next bytes to the watch and hold what may be released; False when nothing more can be seen or held."""
+    if answer.decoder is None:
+        return answer.hold(watch.feed(data))
+    plain = answer.decoder.feed(data)
+    if plain is None:
+        answer.watch = None
+        answer.hold(data)
+        return False
+    watch.feed(plain)
+    return answer.hold(data)
+
+
+def _next_by(terms: Terms, watch: Watch, now: float) -> Limit:
+    limit = terms.timeouts.stream_idle
+    idle = None if limit is None else now + limit
+    first = None if watch.content else terms.first_content_by
+    return soonest(terms.fixed, (idle, Code.TIMEOUT_STREAM_IDLE), (first, Code.TIMEOUT_FIRST_CONTENT))
+
+
+def _whole(watch: Watch) -> Fault | None:
+    if watch.terminal:
+        return None
+    return Fault(Code.TRUNCATED, "the stream ended without its terminal event")
+
+
+def _verdict(answer: Answer, watch: Watch) -> Fault | None:
+    """An error event is the upstream's own word and may be passed on; a malformed event may not."""
+    fault = watch.fault
+    assert fault is not None
+    if fault.code is Code.MALFORMED_EVENT:
+        return fault
+    answer.fault = fault
+    return None
+
+
+async def _collect(answer: Answer, limit: int) -> Fault | None:
+    """Hold the body up to `limit` bytes, and say in `answer.whole` whether that was all of it."""
+    size = 0
+    while True:
+        data = await answer.exchange.read()
+        if isinstance(data, Fault):
+            return data
+        if not data:
+            answer.whole = True
+            return None
+        size += len(data)
+        if not answer.hold(data) or size > limit:
+            return None
+
+
+def _decoded(answer: Answer, body: bytes) -> bytes | None:
+    return body if answer.decoder is None else answer.decoder.feed(body)

@@ -1,0 +1,155 @@
+"""One agent request on its way: what was asked, the body that may be sent again, and the record of what was done.
+
+Nothing here decides anything; `engine.py` does. Bytes that are kept for another attempt are drawn from one budget of
+the whole process, so that memory is bounded whatever agents send.
+"""
+
+from dataclasses import dataclass, field
+
+from seawall.faults import Fault
+from seawall.runtime import Plan
+from seawall.types import Body, Facts, Head, Headers, Outcome, Overrun, ServiceLevel, Usage
+
+
+class Buffers:
+    """The process-wide budget for replay, hold and prelude buffers, in bytes (`bufferBudget`)."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> bool:
+        if self.used + size > self.limit:
+            return False
+        self.used += size
+        return True
+
+    def give(self, size: int) -> None:
+        self.used -= size
+
+
+class Replay:
+    """A request's body: kept whole where it fits, else a kept beginning and a rest that passes once.
+
+    Whoever makes one calls `close` at the end, which returns its bytes to the budget.
+    """
+
+    __slots__ = ("_buffers", "_limit", "_passed", "_source", "_started", "_taken", "data", "trailers", "whole")
+
+    def __init__(self, source: Body, trailers: Headers, buffers: Buffers) -> None:
+        self._source = source
+        self._buffers = buffers
+        self._taken = 0
+        self._limit: int | None = None
+        self._passed = 0
+        self._started = False
+        self.data = b""
+        self.trailers = trailers
+        self.whole = False
+
+    async def fill(self, limit: int, most: int | None) -> None:
+        """Read until the body is whole, or above `limit` bytes, or the budget is spent. Raises Overrun above `most`."""
+        self._limit = most
+        first = await self._source.read()
+        self._count(first)
+        if not first:
+            self.whole = True
+            return
+        # Nearly every body has arrived whole with its first read; joining is for the others.
+        parts = [first]
+        size = len(first)
+        while self._keep(size):
+            data = await self._source.read()
+            if not data:
+                self.whole = True
+                break
+            self._count(data)
+            parts.append(data)
+            size += len(data)
+            if size > limit:
+                break
+        self.data = parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be sent (again) from its first byte."""
+        return self.whole or not self._started
+
+    async def read(self) -> bytes:
+        """The next bytes for the one attempt that gets a body that is not whole."""
+        if not self._started:
+            self._started = True
+            if self.data:
+                return self.data
+        data = await self._source.read()
+        self._count(data)
+        return data
+
+    def close(self) -> None:
+        self._source.close()
+        self._buffers.give(self._taken)
+        self._taken = 0
+
+    def _keep(self, size: int) -> bool:
+        more = size - self._taken
+        if not self._buffers.take(more):
+            return False
+        self._taken = size
+        return True
+
+    def _count(self, data: bytes) -> None:
+        self._passed += len(data)
+        if self._limit is not None and self._passed > self._limit:
+            raise Overrun(f"the body exceeds {self._limit} bytes")
+
+    @property
+    def size(self) -> int:
+        """Bytes read from the agent so far."""
+        return self._passed
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One agent request, with the snapshot of the policy that it keeps to its end.
+
+    rest: path below the route's prefix, and query. bare: the agent used the provider's own path, without a prefix.
+    received: on the monotonic clock. deadline: likewise; None for a stream without an explicit `timeouts.request`.
+    sdk_retries: which retry of the agent's own SDK this is (`x-stainless-retry-count`).
+    """
+
+    id: str
+    head: Head
+    facts: Facts
+    plan: Plan
+    rest: str
+    bare: bool
+    body: Replay
+    chunked: bool
+    received: float
+    deadline: float | None
+    sdk_retries: int = 0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What was done for one call; turned into one CallEnded at its end."""
+
+    attempts: int = 0
+    retries: int = 0
+    upstream: str = ""
+    model: str = ""
+    answered: str = ""
+    """The model that answered, as the answer says."""
+    outcome: Outcome = Outcome.ERROR
+    service_level: ServiceLevel = ServiceLevel.FULL
+    fault: Fault | None = None
+    status: int = 0
+    first_content: float | None = None
+    waited: float = 0.0
+    """Seconds until the commit that were not ours: upstreams, back-off, queues."""
+    committed: float | None = None
+    stream: bool = False
+    usage: Usage | None = None
+    skipped: list[str] = field(default_factory=list)

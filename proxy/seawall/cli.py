@@ -1,0 +1,228 @@
+"""The command line. It parses, calls one function per command and turns what goes wrong into one line and an exit code;
+heavy imports happen in the command that needs them.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from seawall import __version__
+
+EXIT_CODES = """exit codes:
+  0  done, or stopped as asked
+  1  the command ran, and its answer is no (an admin action that the proxy refused)
+  2  unusable: a policy with errors, an address in use, an unreadable file, bad arguments
+"""
+
+_SERVE_EXAMPLES = """examples:
+  seawall serve --policy config/policy.yaml
+  seawall serve --policy base.yaml --policy team.yaml --listen 0.0.0.0:4100
+  SEAWALL_POLICY=/etc/seawall/policy seawall serve
+"""
+_CHECK_EXAMPLES = """examples:
+  seawall check config/policy.yaml
+  seawall check config/           every *.yaml in a folder
+"""
+_EXPLAIN_EXAMPLES = """examples:
+  seawall explain --policy config/policy.yaml --request POST http://127.0.0.1:4100/openai/v1/chat/completions
+  seawall explain --policy config/policy.yaml --request request.http
+                                  a file with a request line, header lines, an empty line and a body
+"""
+_LAB_EXAMPLES = """examples:
+  seawall lab --listen 127.0.0.1:4110
+  curl 127.0.0.1:4110/v1/chat/completions -d '{"model":"lab-503","messages":[]}'
+"""
+_ADMIN_EXAMPLES = """examples:
+  seawall admin health
+  seawall admin isolate openai --model gpt-4o
+  seawall admin reset openai
+"""
+
+
+class Unusable(Exception):
+    """What a person can mend: printed as one line, exit code 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `seawall` command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return command(arguments)
+    except Unusable as error:
+        print(f"seawall: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from seawall.serve import serve_command
+
+    return serve_command(arguments)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from seawall.serve import demo_command
+
+    return demo_command(arguments)
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    from seawall.serve import lab_command
+
+    return lab_command(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from seawall.policy import load_policy
+
+    loaded = load_policy([Path(p) for p in arguments.files])
+    for issue in loaded.issues:
+        print(issue)
+    errors = sum(issue.severity == "error" for issue in loaded.issues)
+    if errors:
+        print(f"{errors} error{'s' * (errors > 1)}", file=sys.stderr)
+        return 2
+    assert loaded.policy is not None
+    rules = sum(len(route.rules) for route in loaded.policy.routes)
+    print(f"ok: {len(loaded.policy.upstreams)} upstreams, {rules} rules, revision {loaded.policy.revision}")
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from seawall.explain import explain
+
+    return explain([Path(p) for p in arguments.policy], arguments.request)
+
+
+def _admin(arguments: argparse.Namespace) -> int:
+    import json
+
+    from seawall.server import admin_client
+
+    path, action = Path(arguments.socket), arguments.action
+    try:
+        if action in ("isolate", "force-close", "reset"):
+            if not arguments.upstream:
+                raise Unusable(f"{action} needs an upstream: seawall admin {action} NAME [--model MODEL]")
+            answer = admin_client.breaker(path, action, arguments.upstream, arguments.model)
+        else:
+            answer = {"health": admin_client.health, "state": admin_client.state, "drain": admin_client.drain}[action](path)
+    except admin_client.AdminError as error:
+        print(f"seawall: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(answer, indent=2))
+    return 0
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def default_socket(admin: str) -> str:
+    """Where the actions' socket of a proxy with this admin address is: one per port, so that several can run."""
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/seawall-{os.getuid()}"
+    return f"{folder}/seawall-{admin.rpartition(':')[2]}.sock"
+
+
+def _environment(name: str, default: str) -> str:
+    return os.environ.get(f"SEAWALL_{name}", default)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seawall",
+        description="A proxy that keeps LLM and warehouse calls working while their providers fail.",
+        epilog="Every option is also a variable: --log-format is SEAWALL_LOG_FORMAT.\n\n" + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"seawall {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, examples: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=examples + "\n" + EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    serve = command("serve", _serve, "run the proxy under a policy", _SERVE_EXAMPLES)
+    _policy_option(serve)
+    _listening_options(serve, log_format="json")
+    demo = command("demo", _demo, "run the proxy before a lab whose upstreams fail, to see it work", "")
+    _listening_options(demo, log_format="text")
+    check = command("check", _check, "print every error of policy files", _CHECK_EXAMPLES)
+    check.add_argument("files", nargs="+", metavar="FILE", help="a policy file, or a folder of them")
+    explain = command("explain", _explain, "tell what would happen to a request, and why", _EXPLAIN_EXAMPLES)
+    _policy_option(explain)
+    explain.add_argument(
+        "--request", nargs="+", required=True, metavar=("FILE|METHOD", "URL"), help="a request file, or method and URL"
+    )
+    lab = command("lab", _lab, "emulate providers that fail on demand", _LAB_EXAMPLES)
+    lab.add_argument("--listen", default=_environment("LAB_LISTEN", "127.0.0.1:4110"), metavar="HOST:PORT")
+    lab.add_argument("--seed", type=int, default=int(_environment("SEED", "0")), help="of its random faults")
+    admin = command("admin", _admin, "look at a running proxy, or act on it", _ADMIN_EXAMPLES)
+    admin.add_argument("action", choices=["health", "state", "isolate", "force-close", "reset", "drain"])
+    admin.add_argument("upstream", nargs="?", help="for isolate, force-close and reset")
+    admin.add_argument("--model", help="only this model's breaker")
+    admin.add_argument(
+        "--socket", default=_environment("ADMIN_SOCKET", default_socket("127.0.0.1:4101")), help="of the proxy"
+    )
+    return parser
+
+
+def _policy_option(parser: argparse.ArgumentParser) -> None:
+    given = _environment("POLICY", "")
+    parser.add_argument(
+        "--policy",
+        action="append",
+        metavar="FILE",
+        default=None,
+        help="a policy file or folder; may be repeated (default: $SEAWALL_POLICY, several separated by ':', "
+        "else the built-in pass-through to the public providers)",
+    )
+    parser.set_defaults(policy_default=[p for p in given.split(":") if p])
+
+
+def _listening_options(parser: argparse.ArgumentParser, *, log_format: str) -> None:
+    parser.add_argument("--listen", default=_environment("LISTEN", "127.0.0.1:4100"), metavar="HOST:PORT")
+    parser.add_argument("--admin", default=_environment("ADMIN", "127.0.0.1:4101"), metavar="HOST:PORT")
+    parser.add_argument(
+        "--admin-socket",
+        default=_environment("ADMIN_SOCKET", ""),
+        metavar="PATH",
+        help="Unix socket for actions (default: one per admin port in the user's runtime folder)",
+    )
+    parser.add_argument(
+        "--log-format", choices=["json", "text"], default=_environment("LOG_FORMAT", log_format), help="of the log"
+    )
+    parser.add_argument(
+        "--drain", default=_environment("DRAIN", "25"), metavar="SECONDS", help="for calls to finish at the end"
+    )
+    parser.add_argument(
+        "--buffer-budget",
+        default=_environment("BUFFER_BUDGET", "64Mi"),
+        metavar="SIZE",
+        help="memory for bodies and answers that are kept for another attempt",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""EffectivePolicy + the previous Runtime → Runtime: immutable plans over upstreams whose machines live on.
+
+What an identity keeps through a reload: its breakers, budget, limiter, cooldowns and health. Changed settings are
+applied in place. Compiling an accepted policy cannot fail on its content.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from seawall.clock import Clock
+from seawall.core.breaker import BreakerSettings
+from seawall.core.budget import Budget
+from seawall.core.limit import Limiter, Queued
+from seawall.core.retry import RetrySettings
+from seawall.dialects import REGISTRY
+from seawall.policy.documents import DEFAULT_NAMESPACE, Auth
+from seawall.policy.effective import EffectiveBackend, EffectivePolicy, EffectiveRule, EffectiveUpstream
+from seawall.policy.settings import CircuitBreaker
+from seawall.policy.settings import Timeouts as PolicyTimeouts
+from seawall.runtime import Candidate, Commit, Match, Plan, Runtime, Timeouts, Upstream
+from seawall.upstream.connect import Endpoint, environment_proxy
+from seawall.upstream.credential import Credential
+
+# `timeouts.request: 0s` means none; a century serves as well and keeps the arithmetic plain.
+NEVER = 3.2e9
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """granted: queued calls that got a place because a limit was raised; the engine wakes them."""
+
+    runtime: Runtime
+    granted: tuple[Queued, ...]
+
+
+def compile_policy(policy: EffectivePolicy, previous: Runtime | None, clock: Clock) -> Compiled:
+    """Compile. Raises OSError or ssl.SSLError when a file that the policy names (tls.caFile) cannot be read."""
+    # Everything that can fail comes first, so that a failed compile has changed no living machine.
+    endpoints = {u.key: _endpoint(u) for u in policy.upstreams.values()}
+    now = clock.now()
+    granted: list[Queued] = []
+    upstreams: dict[str, Upstream] = {}
+    transports = {} if previous is None else {u.endpoint.origin: u.transport for u in previous.upstreams.values()}
+    for effective in policy.upstreams.values():
+        kept = previous.upstreams.get(effective.key) if previous is not None else None
+        upstream = kept or _new(effective)
+        granted += _configure(upstream, effective, endpoints[effective.key], clock, now)
+        upstream.transport = transports.setdefault(upstream.endpoint.origin, upstream.transport)
+        upstreams[effective.key] = upstream
+    plans = [
+        (rule, _plan(_label(route.namespace, route.name), rule, upstreams))
+        for route in policy.routes
+        for rule in route.rules
+    ]
+    return Compiled(_runtime(policy.revision, upstreams, plans), tuple(granted))
+
+
+def _label(namespace: str, name: str) -> str:
+    """A short name for headers, metrics and logs, unique all the same."""
+    return name if namespace in ("", DEFAULT_NAMESPACE) else f"{namespace}/{name}"
+
+
+def _endpoint(effective: EffectiveUpstream) -> Endpoint:
+    url = urlsplit(effective.base_url)
+    host = url.hostname or ""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    proxy = environment_proxy(url.scheme, host) if effective.proxy == "Environment" else None
+    if url.scheme != "https":
+        return Endpoint(host, port, proxy=proxy)
+    tls = effective.tls
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    if tls.verification == "None":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return Endpoint(host, port, context, tls.server_name, proxy)
+
+
+def _breaker_settings(settings: CircuitBreaker) -> BreakerSettings:
+    return BreakerSettings(
+        consecutive_failures=settings.consecutive_failures,
+        failure_percent=settings.error_percent,
+        window=settings.error_window,
+        minimum_calls=settings.minimum_calls,
+        slow_call=settings.slow_call,
+        slow_percent=settings.slow_percent,
+        open_base=settings.open_base,
+        open_max=settings.open_max,
+        jitter_percent=settings.jitter_percent,
+        forget_after=settings.forget_after,
+        permits=settings.half_open_permits,
+        successes=settings.half_open_successes,
+        ramp_seconds=settings.ramp_up,
+        ramp_start_percent=settings.ramp_start_percent,
+    )
+
+
+def _new(effective: EffectiveUpstream) -> Upstream:
+    settings = effective.settings
+    retries, places = settings.retry_constraint, settings.concurrency
+    return Upstream(
+        effective.key,
+        _breaker_settings(settings.circuit_breaker),
+        Budget(retries.percent, retries.interval, retries.min_per_second),
+        Limiter(places.max_parallel, places.max_pending, places.queue_timeout),
+    )
+
+
+def _configure(
+    upstream: Upstream, effective: EffectiveUpstream, endpoint: Endpoint, clock: Clock, now: float
+) -> list[Queued]:
+    """Everything that a document says about an upstream, applied to the living one."""
+    settings = effective.settings
+    retries, places = settings.retry_constraint, settings.concurrency
+    upstream.configure_breakers(_breaker_settings(settings.circuit_breaker))
+    upstream.budget.configure(retries.percent, retries.interval, retries.min_per_second)
+    granted = upstream.limiter.configure(places.max_parallel, places.max_pending, places.queue_timeout, now)
+    upstream.name = _label(effective.namespace, effective.name)
+    upstream.type = effective.type
+    upstream.dialect = REGISTRY[effective.spec.dialect]
+    url = urlsplit(effective.base_url)
+    upstream.base_path = url.path.rstrip("/")
+    # An unchanged context keeps the connections that were made with it.
+    tls = (effective.base_url, effective.tls, effective.proxy, endpoint.proxy)
+    if upstream.endpoint_source != tls:
+        upstream.endpoint, upstream.endpoint_source = endpoint, tls
+    upstream.host = url.netloc.encode("ascii")
+    upstream.keep_host = effective.host_header == "Passthrough"
+    auth = effective.auth
+    if auth.key_file is None:
+        upstream.credential = None
+    elif upstream.credential is None or upstream.credential.path != Path(auth.key_file):
+        upstream.credential = Credential(Path(auth.key_file), clock)
+    upstream.credential_header = _credential_header(auth)
+    upstream.aliases = {alias: model.name for model in effective.models for alias in model.aliases or ()}
+    return granted
+
+
+def _credential_header(auth: Auth) -> tuple[bytes, bytes] | None:
+    if auth.header is None:
+        return None
+    return auth.header.encode("ascii"), (auth.scheme or "").encode("ascii")
+
+
+def _timeouts(timeouts: PolicyTimeouts) -> Timeouts:
+    return Timeouts(
+        request=timeouts.request or NEVER,
+        request_set=timeouts.request_set,
+        connect=timeouts.connect,
+        agent_write=timeouts.agent_write,
+        backend_request=timeouts.backend_request,
+        first_byte=timeouts.first_byte,
+        first_content=timeouts.first_content,
+        stream_idle=timeouts.stream_idle,
+    )
+
+
+def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int) -> Candidate:
+    windows = {model.name: model.context_tokens for model in backend.upstream.models}
+    return Candidate(
+        upstream=upstream,
+        timeouts=_timeouts(backend.timeouts),
+        model=backend.ref.model,
+        group=group,
+        weight=backend.ref.weight,
+        windows=windows,
+    )
+
+
+def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) -> Plan:
+    backends = [b for b in rule.backends if b.ref.weight]
+    priorities = sorted({b.ref.priority for b in backends})
+    groups = tuple(
+        tuple(_candidate(b, upstreams[b.upstream.key], group) for b in backends if b.ref.priority == priority)
+        for group, priority in enumerate(priorities)
+    )
+    settings, streaming = rule.settings, rule.settings.streaming
+    progress = streaming.min_progress
+    retry = settings.retry
+    return Plan(
+        route=route,
+        rule=rule.name,
+        dialect=groups[0][0].upstream.dialect,
+        groups=groups,
+        timeouts=_timeouts(settings.timeouts),
+        retry=RetrySettings(
+            retry.attempts, retry.backoff_base, retry.backoff_max, retry.retry_after_max, retry.codes or None
+        ),
+        fallback_on=settings.fallback_on,
+        commit=Commit(streaming.commit),
+        max_hold=streaming.max_hold,
+        min_progress=None if progress is None else (progress.events, progress.interval),
+        replay_buffer=settings.limits.replay_buffer,
+        max_body=settings.limits.max_body,
+        fixed_order=tuple(group[0] for group in groups) if all(len(group) == 1 for group in groups) else None,
+    )
+
+
+def _runtime(
+    revision: str, upstreams: Mapping[str, Upstream], plans: list[tuple[EffectiveRule, Plan]]
+) -> Runtime:
+    exact: dict[str, list[Match]] = {}
+    prefixes: dict[str, list[Match]] = {}
+    bare: dict[str, list[Match]] = {}
+    for rule, plan in plans:
+        for wanted in rule.matches:
+            headers = tuple(
+                (h.name.encode("ascii"), re.compile(h.value) if h.type == "RegularExpression" else h.value)
+                for h in wanted.headers
+            )
+            path = wanted.path.rstrip("/") if wanted.path_type == "PathPrefix" else wanted.path
+            match = Match(plan, path if wanted.path_type == "PathPrefix" else "", headers, wanted.models)
+            (prefixes if wanted.path_type == "PathPrefix" else exact).setdefault(path, []).append(match)
+            bare.setdefault(plan.dialect.name, []).append(match)
+    return Runtime(
+        revision,
+        dict(upstreams),
+        {path: _by_specificity(found) for path, found in exact.items()},
+        {path: _by_specificity(found) for path, found in prefixes.items()},
+        {name: tuple(found) for name, found in bare.items()},
+        tuple(plan for _, plan in plans),
+    )
+
+
+def _by_specificity(matches: list[Match]) -> tuple[Match, ...]:
+    """More header matches first, then those that name models, then the order of the documents."""
+    return tuple(sorted(matches, key=lambda m: (-len(m.headers), not m.models)))

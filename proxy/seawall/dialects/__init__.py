@@ -1,0 +1,20 @@
+"""Providers' wire protocols, one public module each. A new dialect is a new module and its name in `_DIALECTS`."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from seawall.dialects.anthropic import Anthropic
+from seawall.dialects.base import Dialect
+from seawall.dialects.generic import Generic
+from seawall.dialects.openai import OpenAI
+from seawall.types import Head
+
+_DIALECTS: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Generic())
+
+REGISTRY: Mapping[str, Dialect] = MappingProxyType({dialect.name: dialect for dialect in _DIALECTS})
+"""By the name in an Upstream's `dialect`."""
+
+
+def dialect_for_bare(head: Head) -> Dialect | None:
+    """The dialect whose own path this is (`/v1/messages`), without a route's prefix; None when it is nobody's."""
+    return next((dialect for dialect in _DIALECTS if dialect.claims(head)), None)

@@ -1,0 +1,143 @@
+"""Reads an OpenAI request's facts: operation, model, and what a second sending of it would do (SEMANTICS §1).
+
+Where the answer is not certain, the careful one is taken: `unsafe`, and pinned to the upstream.
+"""
+
+import re
+
+import msgspec
+
+from seawall.types import Facts, Head, Safety, header
+
+_NOTHING = msgspec.Raw(b"")
+
+_OPERATIONS = {
+    "chat/completions": "chat",
+    "responses": "responses",
+    "completions": "completions",
+    "embeddings": "embeddings",
+    "moderations": "moderations",
+    "responses/input_tokens": "count_tokens",
+}
+"""POST only; nothing of theirs stays behind that a second one would double, except on the bill. A stored answer
+(`store`, the default of responses) does stay, but nobody will ask for it."""
+
+_STATELESS_PREFIXES = {"audio/": "audio", "images/": "images"}
+
+# Tools that the agent itself runs, and those that only choose among tools given in the request. Any other type, known
+# or new, runs at the provider: web_search, file_search, code_interpreter, mcp, computer_use, image_generation, …
+_HARMLESS_TOOLS = frozenset({"function", "custom", "namespace", "tool_search", "local_shell", "apply_patch"})
+
+# Where openai-python offers an `idempotency_key` argument (3.52: agent sessions, their events, environments). It sets
+# no such header elsewhere, and no other endpoint's reference speaks of one.
+_KEYED = re.compile(r"agents/(?:sessions|sessions/[^/]+/events|environments)")
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+# References to what only this account holds. Quotes within a JSON string are escaped, so text can not look like it, and
+# a tool's parameter of this name has a schema for a value.
+_OWNED = re.compile(rb'"file_id"\s*:\s*"file-|"type"\s*:\s*"item_reference"')
+
+
+class _Request(msgspec.Struct, gc=False):
+    model: object = None
+    stream: object = None
+    n: object = None
+    background: object = None
+    previous_response_id: object = None
+    conversation: object = None
+    web_search_options: object = None
+    plugins: msgspec.Raw = _NOTHING
+    tools: msgspec.Raw = _NOTHING
+    prompt: msgspec.Raw = _NOTHING
+
+
+class _Tool(msgspec.Struct, gc=False):
+    type: str = ""
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+_TOOLS = msgspec.json.Decoder(list[_Tool] | None)
+_PROMPTS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def below_version(path: str) -> str:
+    """`/v1/chat/completions?x=y` and `/chat/completions` → `chat/completions`; what comes before `/v1/` is dropped."""
+    path = path.partition("?")[0]
+    return path.rpartition("/v1/")[2].strip("/")
+
+
+def read(head: Head, path: str, body: bytes) -> Facts:
+    """See `Dialect.read`."""
+    resource = below_version(path)
+    if head.method in _SAFE_METHODS:
+        return _safe(head, resource)
+    operation = _OPERATIONS.get(resource) if head.method == "POST" else None
+    if operation is None and head.method == "POST":
+        operation = next((name for prefix, name in _STATELESS_PREFIXES.items() if resource.startswith(prefix)), None)
+        if operation is not None and body[:1] != b"{":
+            return Facts(operation, safety=Safety.SAFE_BILLED)  # a form; its model stays unread
+    if operation is None:
+        keyed = _KEYED.fullmatch(resource) and header(head.headers, b"idempotency-key")
+        return Facts("other", _model(body), safety=Safety.KEYED if keyed else Safety.UNSAFE, pinned=True)
+    try:
+        request = _REQUEST.decode(body)
+    except (ValueError, RecursionError):
+        return Facts(operation)
+    return _generation(operation, request, body)
+
+
+def _safe(head: Head, resource: str) -> Facts:
+    """Reads. All but the list of models are of things that only the upstream which made them has."""
+    first = resource.partition("/")[0]
+    query = head.target.partition("?")[2]
+    operation = "responses" if first == "responses" and head.method == "GET" and "/" in resource else "other"
+    stream = operation == "responses" and "stream=true" in query.lower().split("&")
+    return Facts(operation, "", stream, Safety.SAFE, pinned=first != "models")
+
+
+def _model(body: bytes) -> str:
+    try:
+        model = _REQUEST.decode(body).model
+    except (ValueError, RecursionError):
+        return ""
+    return model if isinstance(model, str) else ""
+
+
+def _generation(operation: str, request: _Request, body: bytes) -> Facts:
+    appends = bool(request.previous_response_id or request.conversation)
+    unsafe = bool(request.background) or appends or _hosted_tools(request)
+    return Facts(
+        operation,
+        request.model if isinstance(request.model, str) else "",
+        request.stream is True,
+        Safety.UNSAFE if unsafe else Safety.SAFE_BILLED,
+        pinned=appends or bool(request.background) or _OWNED.search(body) is not None,
+        choices=_choices(operation, request),
+    )
+
+
+def _hosted_tools(request: _Request) -> bool:
+    if request.web_search_options is not None or len(request.plugins) > 4:
+        return True
+    if not len(request.tools):
+        return False
+    try:
+        tools = _TOOLS.decode(request.tools) or []
+    except (ValueError, RecursionError):
+        return True
+    return any(tool.type not in _HARMLESS_TOOLS for tool in tools)
+
+
+def _choices(operation: str, request: _Request) -> int:
+    """`n`, and for legacy completions times the number of prompts."""
+    count = request.n if isinstance(request.n, int) and 1 <= request.n <= 1024 else 1
+    if operation == "completions" and bytes(request.prompt)[:1] == b"[":
+        try:
+            prompts = _PROMPTS.decode(request.prompt)
+        except (ValueError, RecursionError):
+            return count
+        # Texts or lists of tokens; a flat list of tokens is one prompt.
+        if prompts and bytes(prompts[0])[:1] in (b'"', b"["):
+            count *= len(prompts)
+    return count

@@ -1,0 +1,85 @@
+"""What a dialect must tell the engine, and nothing else. One file per dialect implements it; adding one is adding one.
+
+A dialect is stateless and shared by all calls; only a `Watch` (one per streamed answer) holds state.
+"""
+
+from typing import Protocol
+
+from seawall.faults import Fault, Problem
+from seawall.types import Facts, Head, Headers, Usage
+
+
+class Watch(Protocol):
+    """Follows one streamed answer, event by event, and says what may be released (SEMANTICS §5).
+
+    Bytes come back exactly as they went in; only where they are cut may differ: whole events are released, the
+    beginning of an unfinished one is kept back until it is whole (or has grown above 64 KiB: then it is released as it
+    comes, unwatched). So an error event can always be appended cleanly, and a malformed event is never released.
+    """
+
+    content: bool
+    """A content-bearing event was seen: text, reasoning, refusal or tool call; not roles, pings or message_start."""
+    terminal: bool
+    """The dialect's terminal event was seen."""
+    fault: Fault | None
+    """An error event (its bytes are released: they are the upstream's own words) or a malformed one (not released)."""
+    usage: Usage | None
+    model: str
+    """The model that answered, as the answer says; "" when it does not."""
+    progress: int
+    """Content-bearing events so far."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the answer's next (decoded) bytes; returns those that may be released. After a fault by a malformed
+        event nothing more is released."""
+
+    def end(self) -> bytes:
+        """The answer ended cleanly: take the rest as the last event and return it."""
+
+
+class Dialect(Protocol):
+    name: str
+    """As in an Upstream's `dialect`: `OpenAI`."""
+    version_prefix: str
+    """The first path segment of its public API (`/v1`), which agents send and base URLs may or may not hold."""
+    sse_content_type: bytes
+    """Of its streamed answers."""
+
+    def claims(self, head: Head) -> bool:
+        """Whether a bare path (no route prefix) is one of this dialect's: `/v1/messages`. Deterministic among all
+        dialects: at most one claims a request (an `anthropic-version` header decides for `/v1/models`, `/v1/files`)."""
+
+    def read(self, head: Head, path: str, body: bytes) -> Facts:
+        """The facts of a request; `path` is the part below the base URL (`/chat/completions`; the version prefix may
+        or may not be there), `body` the whole body, or b"" when it was too large to buffer. Never raises: what can not
+        be read gives facts with an empty model."""
+
+    def watch(self, facts: Facts) -> Watch:
+        """A new watch for a streamed answer to such a request."""
+
+    def judge(
+        self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
+    ) -> Fault | None:
+        """Classify a whole answer (`body` decoded, at least its first 64 KiB); None for a good one. `hint` comes from
+        the answer's headers (retry-after-ms, retry-after, rate-limit resets) or body, see hints.py; `wall` is the time
+        of day in seconds since 1970, for HTTP dates. whole: `body` is all of it, so that JSON above 64 KiB that is cut
+        off can be told from a beginning."""
+
+    def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
+        """Model and usage of a whole good plain answer ("" and None when it has none)."""
+
+    def error(self, facts: Facts | None, problem: Problem) -> bytes:
+        """A JSON error body in this dialect's shape, so that its SDK raises its usual exception."""
+
+    def error_event(self, facts: Facts, problem: Problem) -> bytes:
+        """The error event to append to a stream that breaks after its commit, framing included."""
+
+    def credential(self, key: bytes) -> tuple[bytes, bytes]:
+        """The header field that carries an API key: (b"authorization", b"Bearer …")."""
+
+    def credential_fields(self) -> frozenset[bytes]:
+        """Lower-case names of the fields that an injected key replaces."""
+
+    def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
+        """The request with another model: only that value is spliced, all other bytes stay. None when it has no place
+        for one."""

@@ -1,0 +1,85 @@
+"""Any HTTP API, warehouses included: replay safety by method and idempotency key, faults by status, nothing else.
+
+There is no contract about the answers here, so none is ever judged broken beyond what HTTP itself says.
+"""
+
+import msgspec
+
+from seawall.dialects._classify import Words, judge_status
+from seawall.dialects.base import Watch
+from seawall.dialects.sse import EventWatch
+from seawall.faults import Code, Fault, Problem
+from seawall.types import Facts, Head, Headers, Safety, Usage, header
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_WORDS = Words(exact={"insufficient_quota": Code.QUOTA_EXHAUSTED}, general={}, phrases=())
+
+
+def told(problem: Problem) -> str:
+    """The message of an error that seawall makes; for an unknown route, with the known ones."""
+    if problem.known_routes and problem.fault.code is Code.NO_ROUTE:
+        return f"{problem.message} (known routes: {', '.join(problem.known_routes)})"
+    return problem.message
+
+
+class PlainWatch(EventWatch):
+    """A stream without a contract: any event is content, and a clean end is an end."""
+
+    __slots__ = ()
+
+    def _event(self, name: bytes, data: bytes) -> bool:
+        self.content = True
+        self.progress += 1
+        return True
+
+    def end(self) -> bytes:
+        rest = super().end()
+        self.terminal = True
+        return rest
+
+
+class Generic:
+    """See `seawall.dialects.base.Dialect`."""
+
+    name = "Generic"
+    version_prefix = ""
+    sse_content_type = b"text/event-stream"
+
+    def claims(self, head: Head) -> bool:
+        return False
+
+    def read(self, head: Head, path: str, body: bytes) -> Facts:
+        """GET, HEAD and OPTIONS are safe (RFC 9110); with `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header)
+        others are keyed. PUT and DELETE stay unsafe without one: idempotent by definition, but not in the field."""
+        if head.method in _SAFE_METHODS:
+            return Facts("other", safety=Safety.SAFE)
+        keyed = header(head.headers, b"idempotency-key")
+        return Facts("other", safety=Safety.KEYED if keyed else Safety.UNSAFE)
+
+    def watch(self, facts: Facts) -> Watch:
+        return PlainWatch()
+
+    def judge(
+        self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
+    ) -> Fault | None:
+        return judge_status(_WORDS, status, headers, body, wall)
+
+    def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
+        return "", None
+
+    def error(self, facts: Facts | None, problem: Problem) -> bytes:
+        code = problem.fault.code
+        error = {"message": told(problem), "type": code.rule.category.value, "code": code.value}
+        return msgspec.json.encode({"error": error, "seawall": problem.seawall()})
+
+    def error_event(self, facts: Facts, problem: Problem) -> bytes:
+        return b"event: error\ndata: " + self.error(facts, problem) + b"\n\n"
+
+    def credential(self, key: bytes) -> tuple[bytes, bytes]:
+        return b"authorization", b"Bearer " + key
+
+    def credential_fields(self) -> frozenset[bytes]:
+        return frozenset({b"authorization"})
+
+    def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
+        return None

@@ -1,0 +1,91 @@
+"""Which operation answers a request: the lab's paths in one table. It reads the head only."""
+
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+from seawall.lab import messages, openai_other, warehouse
+from seawall.lab.answer import Answer, Json, Mint, RejectedError
+from seawall.lab.chat import Chat
+from seawall.lab.families import Anthropic, Family, OpenAI, Warehouse
+from seawall.lab.plan import Scenario, Trouble
+from seawall.lab.responses import Responses
+from seawall.lab.words import WORDS
+from seawall.types import Head, header
+
+
+class Operation(Protocol):
+    """One endpoint of a provider."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> Family: ...
+    def answer(self, body: Json, scenario: Scenario, mint: Mint) -> Answer:
+        """The healthy answer. Raises RejectedError where the real provider would refuse the request."""
+
+
+MODELS = ("gpt-4o-mini", "claude-sonnet-4-5", *(f"lab-{word.example}" for word in WORDS))
+_OPENAI, _ANTHROPIC, _WAREHOUSE = OpenAI(), Anthropic(), Warehouse()
+_LABEL = re.compile(r"/u/([A-Za-z0-9._-]{1,64})(/.*|)")
+
+
+def labelled(path: str) -> tuple[str, str]:
+    """The upstream's label and the path below it: `/u/east/v1/models` gives `east` and `/v1/models`."""
+    match = _LABEL.fullmatch(path)
+    return (match[1], match[2] or "/") if match else ("", path)
+
+
+class Routes:
+    """The table of paths. It owns the warehouse's memory; `elapsed` gives the seconds since the lab's start."""
+
+    def __init__(self, elapsed: Callable[[], float]) -> None:
+        self._elapsed = elapsed
+        self._queries = warehouse.Store()
+        self._jobs = warehouse.Store()
+        self._fixed: dict[tuple[str, str], Operation] = {
+            ("POST", "/chat/completions"): Chat(),
+            ("POST", "/responses"): Responses(),
+            ("POST", "/completions"): openai_other.Completions(),
+            ("POST", "/embeddings"): openai_other.Embeddings(),
+            ("POST", "/messages"): messages.Messages(),
+            ("POST", "/messages/count_tokens"): messages.CountTokens(),
+        }
+
+    def family(self, head: Head, path: str) -> Family:
+        """Whose errors a path answers with that no operation claims."""
+        if header(head.headers, b"anthropic-version") is not None:
+            return _ANTHROPIC
+        return _WAREHOUSE if path.startswith("/warehouse") else _OPENAI
+
+    def find(self, head: Head, path: str) -> Operation:
+        """Raises RejectedError for unknown paths."""
+        method = "GET" if head.method == "HEAD" else head.method
+        api = path.removeprefix("/v1")
+        fixed = self._fixed.get((method, api))
+        if fixed is not None:
+            return fixed
+        if path.startswith("/warehouse/"):
+            return self._warehouse(method, path, head)
+        if method == "GET" and (api == "/models" or api.startswith("/models/")):
+            only = api.removeprefix("/models").removeprefix("/") or None
+            if header(head.headers, b"anthropic-version") is not None:
+                return messages.Models(MODELS, only)
+            return openai_other.Models(MODELS, only)
+        raise RejectedError(Trouble.NOT_FOUND, f"Invalid URL ({head.method} {path})")
+
+    def _warehouse(self, method: str, path: str, head: Head) -> Operation:
+        now = self._elapsed()
+        match method, path.strip("/").split("/")[1:]:
+            case "POST", ["queries"]:
+                return warehouse.PostQuery(self._queries, now)
+            case "GET", ["queries", id_]:
+                return warehouse.GetQuery(self._queries, now, id_)
+            case "POST", ["jobs"]:
+                key = header(head.headers, b"idempotency-key")
+                return warehouse.PostJob(self._jobs, now, key.decode("latin-1") if key is not None else None)
+            case "GET", ["jobs", id_]:
+                return warehouse.GetJob(self._jobs, now, id_)
+            case "GET", ["pipelines", name, "status"]:
+                return warehouse.GetPipeline(name)
+        raise RejectedError(Trouble.NOT_FOUND, f"no such warehouse resource: {method} {path}")

@@ -1,0 +1,303 @@
+"""The lab: emulated providers on one port, with faults on demand. What users test their agents against.
+
+It must never leave a connection, task or attempt without an end, however broken the answer that it was asked to give.
+"""
+
+import asyncio
+import random
+from collections import OrderedDict
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from seawall.clock import Clock, SystemClock
+from seawall.lab.answer import Answer, Json, Mint, RejectedError
+from seawall.lab.attempts import Attempt, Ring
+from seawall.lab.control import control
+from seawall.lab.families import Family, trouble_of
+from seawall.lab.grammar import parse_model, parse_steps
+from seawall.lab.perform import perform
+from seawall.lab.plan import HEALTHY, Break, Plan, Spec, Status, Trouble
+from seawall.lab.play import play
+from seawall.lab.probe import FAMILY, echo, look
+from seawall.lab.routes import Routes, labelled
+from seawall.lab.script import Phase, ScriptDocument, Scripts, Step, Window
+from seawall.lab.words import FaultSyntaxError
+from seawall.server.exchange import Exchange
+from seawall.server.http1 import Server, serve
+from seawall.types import Headers, header
+
+_REMEMBERED = 10_000
+_BODY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a request body that are kept to be read as JSON; larger ones are only counted and hashed."""
+
+
+class Lab:
+    """A running lab. `seed` fixes ids, texts and chance; `clock` times schedules and records."""
+
+    def __init__(self, host: str, *, seed: int = 0, clock: Clock | None = None) -> None:
+        self.host = host
+        self.ring = Ring()
+        self.scripts = Scripts()
+        self._seed = seed
+        self._clock = clock or SystemClock()
+        self._began = self._clock.now()
+        self._rng = random.Random(seed)
+        self._routes = Routes(self.elapsed)
+        self._counts: OrderedDict[tuple[str, ...], int] = OrderedDict()
+        self._specs: OrderedDict[str, list[Spec]] = OrderedDict()
+        self._number = 0
+        self._server: Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Without a path: `http://127.0.0.1:4110`."""
+        assert self._server is not None
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self._server.port}"
+
+    @property
+    def connections(self) -> int:
+        """Open sockets."""
+        return self._server.connections if self._server is not None else 0
+
+    def elapsed(self) -> float:
+        """Seconds since the lab's start."""
+        return self._clock.now() - self._began
+
+    def attempts(self, **wanted: str) -> list[Attempt]:
+        """What it saw, oldest first, narrowed down by fields: `attempts(upstream="east")`."""
+        return self.ring.select(**wanted)
+
+    def clear(self) -> None:
+        """Forget attempts and scripts."""
+        self.ring.clear()
+        self.scripts.clear()
+
+    def script(
+        self,
+        steps: list[str | Step] | None = None,
+        *,
+        upstream: str | None = None,
+        model: str | None = None,
+        path: str | None = None,
+        schedule: list[Phase] | None = None,
+        windows: list[Window] | None = None,
+        then: str = "ok",
+        repeat: bool = False,
+    ) -> None:
+        """As `POST /_lab/script`. Raises FaultSyntaxError."""
+        document = ScriptDocument(upstream, model, path, steps, schedule, windows, then, repeat)
+        self.scripts.set(document, self.elapsed())
+
+    async def listen(self, port: int) -> None:
+        """Raises OSError where the address can not be had."""
+        self._server = await serve(self._handle, self.host, port)
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Stop; what is under way has `grace` seconds to finish."""
+        if self._server is not None:
+            await self._server.close(grace)
+
+    # -- one request -----------------------------------------------------------------------------------------------
+
+    async def _handle(self, exchange: Exchange) -> None:
+        if exchange.head.path.startswith("/_lab"):
+            await control(self, exchange)
+            return
+        attempt, path = self._seen(exchange)
+        raw = 0
+        try:
+            if path == "/echo":
+                attempt.status = 200
+                fields = self._fields(FAMILY, Mint(self._seed, attempt.number, self._clock.wall()))
+                attempt.bytes_in, attempt.body_sha256 = await echo(exchange, fields)
+            else:
+                raw = await self._answer(exchange, attempt, path)
+        except asyncio.CancelledError:
+            attempt.gone = True
+            raise
+        finally:
+            attempt.end = self.elapsed()
+            attempt.bytes_out = exchange.sent_bytes + raw
+
+    def _seen(self, exchange: Exchange) -> tuple[Attempt, str]:
+        head = exchange.head
+        self._number += 1
+        upstream, path = labelled(head.path)
+        peer = exchange.transport.get_extra_info("peername")
+        attempt = Attempt(
+            number=self._number,
+            received_at=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds"),
+            received=self.elapsed(),
+            upstream=upstream,
+            method=head.method,
+            path=path,
+            key=(header(head.headers, b"x-lab-key") or b"").decode("latin-1"),
+            header_names=[name.decode("latin-1") for name, _ in head.headers],
+            peer=f"{peer[0]}:{peer[1]}" if peer else "",
+        )
+        self.ring.add(attempt)
+        return attempt, path
+
+    async def _answer(self, exchange: Exchange, attempt: Attempt, path: str) -> int:
+        body = await self._read(exchange, attempt)
+        mint = Mint(self._seed, attempt.number, self._clock.wall())
+        family = self._routes.family(exchange.head, path)
+        plan = HEALTHY
+        try:
+            document = _document(exchange.head.method, body)
+            _note_facts(attempt, document, path)
+            plan = self._plan(exchange, attempt)
+            looked = look(exchange, path, attempt.body_sha256, attempt.bytes_in)
+            if looked is not None:
+                family, answer = FAMILY, looked
+            else:
+                operation = self._routes.find(exchange.head, path)
+                family, attempt.operation = operation.family, operation.name
+                answer = operation.answer(_needed(document), plan.scenario, mint)
+        except RejectedError as refused:
+            answer = _error(family, Status(trouble=refused.trouble, message=refused.message), mint)
+        except FaultSyntaxError as error:
+            answer = _error(family, Status(trouble=Trouble.NOT_FOUND, message=str(error)), mint)
+        attempt.dialect = family.name
+        answer, exhausted = _bent(answer, plan, family, mint)
+        attempt.healthy = plan.healthy and answer.status < 400
+
+        def first_byte() -> None:
+            attempt.first_byte = self.elapsed()
+            attempt.status = answer.status if plan.huge is None else 200
+
+        fields = [*self._fields(family, mint, exhausted=exhausted), *answer.headers]
+        return await play(perform(answer, plan, fields, self._rng), exchange, first_byte)
+
+    async def _read(self, exchange: Exchange, attempt: Attempt) -> bytes:
+        digest, chunks = sha256(), list[bytes]()
+        while data := await exchange.body.read():
+            digest.update(data)
+            attempt.bytes_in += len(data)
+            if attempt.bytes_in <= _BODY_LIMIT:
+                chunks.append(data)
+        attempt.body_sha256 = digest.hexdigest()
+        return b"".join(chunks) if attempt.bytes_in <= _BODY_LIMIT else b""
+
+    def _fields(self, family: Family, mint: Mint, *, exhausted: bool = False) -> Headers:
+        date = datetime.fromtimestamp(mint.now, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
+        own = [(b"date", date), (b"server", b"seawall-lab"), (b"x-lab-attempt", b"%d" % mint.attempt)]
+        return [*own, *family.headers(mint, exhausted=exhausted)]
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def _plan(self, exchange: Exchange, attempt: Attempt) -> Plan:
+        """The header's fault, else the script's, else the one in the model's name. Raises FaultSyntaxError."""
+        elapsed = self.elapsed()
+        asked = header(exchange.head.headers, b"x-lab-fault")
+        if asked is not None:
+            text = asked.decode("latin-1")
+            steps = self._parsed(text)
+            nth = self._nth("header", attempt.key or text)
+            spec = steps[min(nth, len(steps) - 1)]
+        else:
+            scripted = self.scripts.next(attempt.upstream, attempt.model, attempt.path, elapsed)
+            named = scripted if scripted is not None else self._in_name(attempt.model)
+            if named is None:
+                return HEALTHY
+            spec = named
+            nth = self._nth("name", attempt.upstream, attempt.model, spec.text)
+        attempt.fault = spec.text
+        return spec.resolve(elapsed=elapsed, nth=nth, rng=self._rng)
+
+    def _in_name(self, model: str) -> Spec | None:
+        if not model.startswith("lab-"):
+            return None
+        known = self._specs.get(model)
+        if known is None:
+            spec = parse_model(model)
+            assert spec is not None
+            known = self._remember(model, [spec])
+        return known[0]
+
+    def _parsed(self, text: str) -> list[Spec]:
+        return self._specs.get("=" + text) or self._remember("=" + text, parse_steps(text))
+
+    def _remember(self, key: str, specs: list[Spec]) -> list[Spec]:
+        self._specs[key] = specs
+        if len(self._specs) > _REMEMBERED:
+            self._specs.popitem(last=False)
+        return specs
+
+    def _nth(self, *key: str) -> int:
+        """How many attempts came before under this key."""
+        nth = self._counts.pop(key, 0)
+        self._counts[key] = nth + 1
+        if len(self._counts) > _REMEMBERED:
+            self._counts.popitem(last=False)
+        return nth
+
+
+async def start_lab(host: str = "127.0.0.1", port: int = 0, *, seed: int = 0, clock: Clock | None = None) -> Lab:
+    """A lab that listens on host:port (0: any free port). Raises OSError where the address can not be had."""
+    lab = Lab(host, seed=seed, clock=clock)
+    await lab.listen(port)
+    return lab
+
+
+def _document(method: str, body: bytes) -> Any:
+    """The JSON of a body; None where it has none."""
+    if method not in ("POST", "PUT", "PATCH") or not body:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return None
+
+
+def _needed(document: Any) -> Json:
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise RejectedError(Trouble.INVALID, "the body must be a JSON object")
+    return document
+
+
+def _note_facts(attempt: Attempt, document: Any, path: str) -> None:
+    """Model and stream; a warehouse's name, or a pipeline's, stands where a model's would."""
+    if isinstance(document, dict):
+        model = document.get("model") or document.get("warehouse")
+        attempt.model = model if isinstance(model, str) else ""
+        attempt.stream = document.get("stream") is True
+    elif path.startswith("/warehouse/pipelines/"):
+        attempt.model = path.split("/")[3]
+
+
+def _error(family: Family, status: Status, mint: Mint) -> Answer:
+    """An error answer in the family's words."""
+    trouble = status.trouble or trouble_of(status.code or 500)
+    code = status.code or family.status(trouble)
+    if 200 <= code < 400:
+        return Answer([b""] if status.body is None else [status.body.encode()], status=code)
+    if status.body is not None:
+        answer = Answer([status.body.encode()], status=code)
+    else:
+        answer = Answer([family.error(trouble, status, mint)], status=code)
+    if status.retry_after is not None:
+        answer.headers.append((b"retry-after", status.retry_after.encode("latin-1")))
+    if status.retry_after_ms is not None:
+        answer.headers.append((b"retry-after-ms", status.retry_after_ms.encode("latin-1")))
+    return answer
+
+
+def _bent(answer: Answer, plan: Plan, family: Family, mint: Mint) -> tuple[Answer, bool]:
+    """The answer with the plan's error in its place, and whether a rate limit is used up."""
+    broken = plan.breakage
+    if plan.status is not None:
+        code = plan.status.code or family.status(plan.status.trouble or Trouble.SERVER)
+        return _error(family, plan.status, mint), code == 429
+    trouble = plan.error_body
+    if broken is not None and broken.how in (Break.ERROR, Break.FAILED) and not answer.stream:
+        trouble = broken.trouble
+    if trouble is not None and answer.status < 400:
+        return Answer([family.error(trouble, Status(), mint)]), False
+    return answer, False

@@ -1,0 +1,81 @@
+"""The agent's request as one upstream gets it: path joined, Host and credential set, the model's name spliced.
+
+Every attempt starts from the original request (SEMANTICS §8); all bytes that policy does not name stay as they came.
+"""
+
+from seawall.call import Call
+from seawall.faults import Code, Fault
+from seawall.runtime import Candidate, Upstream
+from seawall.types import Headers, Safety
+from seawall.upstream.pool import Request
+from seawall.wire import end_to_end
+
+# Answered here (Expect), or made anew for this hop.
+_DROP = frozenset({b"expect"})
+_FRAMING = frozenset({b"content-length"})
+
+
+def request_for(call: Call, candidate: Candidate) -> Request | Fault:
+    """Build the request for one attempt."""
+    upstream = candidate.upstream
+    target, data = call.rest, call.body.data
+    drop = _DROP
+    new_length = False
+    model = candidate.model_for(call.facts.model)
+    if model != call.facts.model:
+        spliced = upstream.dialect.with_model(target, data, model) if call.body.whole else None
+        if spliced is None:
+            return Fault(Code.NO_CANDIDATE, f"the request has no place for the model {model}")
+        target, data = spliced
+        new_length = True
+    key = None
+    if upstream.credential is not None:
+        key = upstream.credential.key()
+        if key is None:
+            return Fault(Code.CREDENTIAL_UNREADABLE, upstream.credential.error)
+        drop = drop | upstream.dialect.credential_fields()
+    if new_length:
+        drop = drop | _FRAMING
+    headers = end_to_end(call.head.headers, drop)
+    if not upstream.keep_host:
+        _set_host(headers, upstream.host)
+    if key is not None:
+        headers.append(upstream.credential_field(key))
+    if new_length and not call.chunked:
+        headers.append((b"content-length", b"%d" % len(data)))
+    whole = call.body.whole
+    return Request(
+        call.head.method,
+        join(upstream.base_path, target, upstream.dialect.version_prefix if call.bare else ""),
+        headers,
+        data if whole else call.body,
+        chunked=call.chunked,
+        fresh=call.facts.safety is Safety.UNSAFE,
+        trailers=lambda: call.body.trailers,
+    )
+
+
+def credential_mark(call: Call, upstream: Upstream) -> int:
+    """Tells apart the credentials of different agents behind one upstream, for cooldowns: a number of this process
+    that does not reveal the credential. 0 where seawall injects its own."""
+    if upstream.credential is not None:
+        return 0
+    fields = upstream.dialect.credential_fields()
+    return hash(tuple(value for name, value in call.head.headers if name.lower() in fields))
+
+
+def join(base: str, rest: str, version_prefix: str) -> str:
+    """The matched prefix's rest behind the base URL's path. A bare path brings the version prefix along, which the
+    base URL may already end with: then it stands once."""
+    if version_prefix and base.endswith(version_prefix) and rest.startswith(version_prefix + "/"):
+        rest = rest[len(version_prefix) :]
+    target = base + rest
+    return target if target.startswith("/") else "/" + target
+
+
+def _set_host(headers: Headers, host: bytes) -> None:
+    for position, (name, _) in enumerate(headers):
+        if len(name) == 4 and name.lower() == b"host":
+            headers[position] = (name, host)
+            return
+    headers.insert(0, (b"host", host))

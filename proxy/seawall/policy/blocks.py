@@ -1,0 +1,192 @@
+"""The field blocks that documents share: timeouts, retry, circuit breaker and the rest, named after Gateway API.
+
+Every field may be absent and none has a default here: a default in the model would look set and beat an inherited
+value (the defaults are in defaults.py). Values stay as they were written.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic.alias_generators import to_camel
+
+from seawall.policy.units import (
+    Count,
+    Delay,
+    Duration,
+    Percent,
+    PositiveCount,
+    PositiveDuration,
+    PositivePercent,
+    PositiveSize,
+    Size,
+)
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+"""RFC 1123, as Kubernetes names its objects."""
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Text = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Token = Annotated[str, Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+"""A field name or an auth scheme (RFC 9110 §5.6.2)."""
+Status = Annotated[int, Strict(), Field(ge=400, le=599)]
+
+
+class Block(BaseModel):
+    """Base of every part of a document: immutable, camelCase, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True)
+
+
+class Timeouts(Block):
+    """`0s` switches a limit off (Gateway API), where off is possible at all."""
+
+    request: Duration | None = None
+    backend_request: Duration | None = None
+    connect: PositiveDuration | None = None
+    first_byte: Duration | None = None
+    first_content: Duration | None = None
+    stream_idle: Duration | None = None
+    agent_write: PositiveDuration | None = None
+
+
+class Backoff(Block):
+    base: Duration | None = None
+    max: Duration | None = None
+
+
+class Retry(Block):
+    attempts: Annotated[int, Strict(), Field(ge=0, le=10)] | None = None
+    backoff: Backoff | None = None
+    codes: tuple[Status, ...] | None = None
+    retry_after_max: Duration | None = None
+
+
+class Hedging(Block):
+    max_attempts: Annotated[int, Strict(), Field(ge=1, le=10)] | None = None
+    hedging_delay: Delay | None = None
+
+
+class Cache(Block):
+    mode: Literal["Disabled", "Enabled"] | None = None
+    ttl: Duration | None = None
+    stale_if_error: Duration | None = None
+    stale_while_revalidate: Duration | None = None
+
+
+class MinProgress(Block):
+    events: PositiveCount
+    interval: PositiveDuration
+
+
+class Streaming(Block):
+    commit: Literal["FirstContent", "Complete", "Headers"] | None = None
+    max_hold: PositiveSize | None = None
+    min_progress: MinProgress | None = None
+
+
+class Fallback(Block):
+    type: Literal["StaleCache", "StaticResponse"]
+
+
+FallbackOn = Literal["Unauthorized", "Forbidden", "NotFound", "ContentPolicy", "ContextLength"]
+
+
+class Limits(Block):
+    max_body: PositiveSize | None = None
+    replay_buffer: Size | None = None
+
+
+class Budget(Block):
+    percent: Percent | None = None
+    interval: PositiveDuration | None = None
+
+
+class Rate(Block):
+    count: Count | None = None
+    interval: PositiveDuration | None = None
+
+
+class RetryConstraint(Block):
+    budget: Budget | None = None
+    min_retry_rate: Rate | None = None
+
+
+class ErrorRate(Block):
+    percent: Percent | None = None
+    window: PositiveDuration | None = None
+    minimum_calls: PositiveCount | None = None
+
+
+class SlowCall(Block):
+    duration: Duration | None = None
+    percent: Percent | None = None
+
+
+class Open(Block):
+    base: PositiveDuration | None = None
+    max: PositiveDuration | None = None
+    jitter_percent: Percent | None = None
+    forget_after: PositiveDuration | None = None
+
+
+class HalfOpen(Block):
+    permits: PositiveCount | None = None
+    successes: PositiveCount | None = None
+
+
+class RampUp(Block):
+    duration: Duration | None = None
+    start_percent: PositivePercent | None = None
+
+
+class CircuitBreaker(Block):
+    consecutive_failures: Count | None = None
+    error_rate: ErrorRate | None = None
+    slow_call: SlowCall | None = None
+    open: Open | None = None
+    half_open: HalfOpen | None = None
+    ramp_up: RampUp | None = None
+
+
+class Concurrency(Block):
+    max_parallel_requests: PositiveCount | None = None
+    max_pending_requests: Count | None = None
+    queue_timeout: Duration | None = None
+
+
+class RateLimit(Block):
+    requests: Rate | None = None
+    tokens: Rate | None = None
+
+
+class HealthCheck(Block):
+    path: Text | None = None
+    interval: PositiveDuration | None = None
+    timeout: PositiveDuration | None = None
+
+
+class RouteFields(Block):
+    """What a route's rule decides, inline or through a policy."""
+
+    timeouts: Timeouts | None = None
+    retry: Retry | None = None
+    hedging: Hedging | None = None
+    cache: Cache | None = None
+    streaming: Streaming | None = None
+    fallback: tuple[Fallback, ...] | None = None
+    fallback_on: tuple[FallbackOn, ...] | None = None
+    limits: Limits | None = None
+
+
+class UpstreamFields(Block):
+    """What an upstream's owner decides, inline or through a policy."""
+
+    timeouts: Timeouts | None = None
+    retry_constraint: RetryConstraint | None = None
+    circuit_breaker: CircuitBreaker | None = None
+    concurrency: Concurrency | None = None
+    rate_limit: RateLimit | None = None
+    health_check: HealthCheck | None = None
+
+
+class PolicyFields(RouteFields, UpstreamFields):
+    """`defaults` or `overrides` of a policy: both of the above; each target takes the fields that are its own."""

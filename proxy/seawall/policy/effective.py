@@ -1,0 +1,307 @@
+"""What holds after merging: every route's rules with their upstreams, complete settings, and the source of each field.
+
+Pure and tolerant: it can be built from documents that checks.py will refuse (references that lead nowhere are left
+out), so that checks can look at merged values too. It never does I/O.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from seawall.policy import defaults
+from seawall.policy.blocks import RouteFields, UpstreamFields
+from seawall.policy.documents import (
+    TLS,
+    AgentRoute,
+    Auth,
+    BackendRef,
+    ClusterUpstream,
+    Identity,
+    Model,
+    Rule,
+    RuleMatch,
+    Upstream,
+    UpstreamSpec,
+)
+from seawall.policy.issues import Located
+from seawall.policy.merge import Layer, Merged, PolicyIndex, leaves, merge
+from seawall.policy.revision import revision
+from seawall.policy.settings import (
+    TIMEOUT_NAMES,
+    RuleSettings,
+    Timeouts,
+    UpstreamSettings,
+    Value,
+    Values,
+    rule_settings,
+    timeouts_of,
+    upstream_settings,
+)
+from seawall.policy.units import seconds
+
+WAREHOUSES = frozenset({"Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"})
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveUpstream:
+    """One upstream. `key` is its identity: `namespace/name`, or `name` of a ClusterUpstream."""
+
+    key: str
+    kind: Literal["Upstream", "ClusterUpstream"]
+    namespace: str
+    name: str
+    spec: UpstreamSpec
+    settings: UpstreamSettings
+    values: Values
+    """Fields as written, by dotted path; its `timeouts` are here only where a document sets them."""
+    sources: Mapping[str, str]
+    """The same paths → who set them."""
+
+    @property
+    def type(self) -> Literal["LLM", "Warehouse", "HTTP"]:
+        return self.spec.type or upstream_type(self.spec.dialect)
+
+    @property
+    def base_url(self) -> str:
+        """Without a trailing slash."""
+        return self.spec.base_url.rstrip("/")
+
+    @property
+    def auth(self) -> Auth:
+        return self.spec.auth or Auth(type="Passthrough")
+
+    @property
+    def tls(self) -> TLS:
+        return self.spec.tls or TLS()
+
+    @property
+    def proxy(self) -> Literal["Direct", "Environment"]:
+        return self.spec.proxy.mode if self.spec.proxy else "Direct"
+
+    @property
+    def host_header(self) -> Literal["Upstream", "Passthrough"]:
+        return self.spec.host_header or "Upstream"
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return self.spec.models or ()
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveHeader:
+    name: str
+    """In lower case."""
+    type: Literal["Exact", "RegularExpression"]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveMatch:
+    """All that is given must match; no models: any, and requests without one too."""
+
+    path_type: Literal["PathPrefix", "Exact"]
+    path: str
+    """A prefix has no trailing slash, unless it is `/` itself."""
+    headers: tuple[EffectiveHeader, ...] = ()
+    """Sorted by name, type and value."""
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveRef:
+    kind: Literal["Upstream", "ClusterUpstream"]
+    namespace: str
+    name: str
+    priority: int
+    weight: int
+    """0: gets no calls."""
+    model: str
+    """Replaces the agent's; "" leaves it."""
+
+    @property
+    def identity(self) -> Identity:
+        return self.kind, self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveBackend:
+    """One upstream of a rule, with the timeouts that hold for this pair."""
+
+    ref: EffectiveRef
+    upstream: EffectiveUpstream
+    timeouts: Timeouts
+    timeout_values: Values
+    timeout_sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveRule:
+    """`name` is the rule's own, or its index as text."""
+
+    name: str
+    index: int
+    matches: tuple[EffectiveMatch, ...]
+    backends: tuple[EffectiveBackend, ...]
+    """As written; weights of 0 included."""
+    settings: RuleSettings
+    values: Values
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveRoute:
+    namespace: str
+    name: str
+    rules: tuple[EffectiveRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectivePolicy:
+    upstreams: Mapping[str, EffectiveUpstream]
+    """By key."""
+    routes: tuple[EffectiveRoute, ...]
+    """In the order of the documents."""
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """An effective policy, with what checks need to point at documents. Indexed as `policy.upstreams` and as
+    [route][rule] of `policy.routes`."""
+
+    policy: EffectivePolicy
+    upstream_documents: Mapping[str, Located]
+    upstream_fields: Mapping[str, Merged]
+    route_documents: tuple[Located, ...]
+    rule_fields: tuple[tuple[Merged, ...], ...]
+
+
+def build(documents: Sequence[Located]) -> Built:
+    policies = PolicyIndex(documents)
+    upstream_documents: dict[str, Located] = {}
+    upstream_fields: dict[str, Merged] = {}
+    upstreams: dict[str, EffectiveUpstream] = {}
+    for located in documents:
+        if isinstance(document := located.document, Upstream | ClusterUpstream):
+            fields = _upstream_fields(located, document, policies)
+            upstream_documents[document.key] = located
+            upstream_fields[document.key] = fields
+            upstreams[document.key] = _upstream(document, fields)
+    route_documents, rule_fields, routes = [], [], []
+    for located in documents:
+        if isinstance(document := located.document, AgentRoute):
+            merged = tuple(_rule_fields(located, document, i, policies) for i in range(len(document.spec.rules)))
+            route_documents.append(located)
+            rule_fields.append(merged)
+            rules = tuple(_rule(document, i, fields, upstreams, upstream_fields) for i, fields in enumerate(merged))
+            routes.append(EffectiveRoute(document.namespace, document.name, rules))
+    policy = EffectivePolicy(upstreams, tuple(routes), revision(documents))
+    return Built(policy, upstream_documents, upstream_fields, tuple(route_documents), tuple(rule_fields))
+
+
+def reference(route: AgentRoute, ref: BackendRef) -> EffectiveRef:
+    kind = ref.kind or "Upstream"
+    namespace = "" if kind == "ClusterUpstream" else ref.namespace or route.namespace
+    weight = 1 if ref.weight is None else ref.weight
+    return EffectiveRef(kind, namespace, ref.name, ref.priority or 0, weight, ref.model or "")
+
+
+def upstream_type(dialect: str) -> Literal["LLM", "Warehouse", "HTTP"]:
+    """What an upstream of a dialect is where it does not say so."""
+    if dialect in WAREHOUSES:
+        return "Warehouse"
+    return "HTTP" if dialect == "Generic" else "LLM"
+
+
+def rule_label(rule: Rule, index: int) -> str:
+    return f'rule "{rule.name}"' if rule.name else f"rule {index}"
+
+
+def _upstream_fields(located: Located, document: Upstream | ClusterUpstream, policies: PolicyIndex) -> Merged:
+    above, below = policies.upstream_layers_of(document.identity, document.labels)
+    source = f"{document.KIND} {document.key}"
+    inline = Layer(source, leaves(document.spec, UpstreamFields), located, ("spec",))
+    return merge([*above, inline, *below, Layer(defaults.DEFAULT, defaults.UPSTREAM)])
+
+
+def _rule_fields(located: Located, route: AgentRoute, index: int, policies: PolicyIndex) -> Merged:
+    rule = route.spec.rules[index]
+    above, below = policies.rule_layers(route.identity, route.labels, rule.name)
+    source = f"AgentRoute {route.key} {rule_label(rule, index)}"
+    inline = Layer(source, leaves(rule, RouteFields), located, ("spec", "rules", index))
+    return merge([*above, inline, *below, Layer(defaults.DEFAULT, defaults.RULE)])
+
+
+def _upstream(document: Upstream | ClusterUpstream, fields: Merged) -> EffectiveUpstream:
+    return EffectiveUpstream(
+        key=document.key,
+        kind=document.kind,
+        namespace=document.namespace,
+        name=document.name,
+        spec=document.spec,
+        settings=upstream_settings(fields.values),
+        values=fields.values,
+        sources=fields.sources,
+    )
+
+
+def _rule(
+    route: AgentRoute,
+    index: int,
+    fields: Merged,
+    upstreams: Mapping[str, EffectiveUpstream],
+    upstream_fields: Mapping[str, Merged],
+) -> EffectiveRule:
+    rule = route.spec.rules[index]
+    backends = []
+    for backend in rule.backend_refs:
+        ref = reference(route, backend)
+        key = f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name
+        if key in upstreams:
+            values, sources = _pair_timeouts(fields, upstream_fields[key])
+            timeouts = timeouts_of(values, sources)
+            backends.append(EffectiveBackend(ref, upstreams[key], timeouts, values, sources))
+    sources = fields.sources
+    return EffectiveRule(
+        name=rule.name or str(index),
+        index=index,
+        matches=tuple(effective_match(match) for match in rule.matches or (RuleMatch(),)),
+        backends=tuple(backends),
+        settings=rule_settings(fields.values, sources),
+        values=fields.values,
+        sources=sources,
+    )
+
+
+def effective_match(match: RuleMatch) -> EffectiveMatch:
+    """With its defaults: without a path, every path."""
+    path_type = (match.path and match.path.type) or "PathPrefix"
+    path = match.path.value if match.path else "/"
+    headers = [EffectiveHeader(h.name.lower(), h.type or "Exact", h.value) for h in match.headers or ()]
+    return EffectiveMatch(
+        path_type=path_type,
+        path=path.rstrip("/") or "/" if path_type == "PathPrefix" else path,
+        headers=tuple(sorted(headers, key=lambda h: (h.name, h.type, h.value))),
+        models=match.models or (),
+    )
+
+
+def _pair_timeouts(rule: Merged, upstream: Merged) -> tuple[dict[str, Value], dict[str, str]]:
+    """The upstream's timeouts cap the rule's. Against a built-in default the upstream's simply hold, longer or not."""
+    values: dict[str, Value] = {}
+    sources: dict[str, str] = {}
+    for path in (f"timeouts.{name}" for name in TIMEOUT_NAMES):
+        candidates = [fields for fields in (rule, upstream) if path in fields.values]
+        set_by_someone = [fields for fields in candidates if fields.source(path) != defaults.DEFAULT]
+        if candidates:
+            winner = min(set_by_someone or candidates, key=lambda fields: limit_of(fields.values[path]))
+            values[path], sources[path] = winner.values[path], winner.source(path)
+    attempt, whole = "timeouts.backendRequest", "timeouts.request"
+    if attempt in values and sources[whole] != defaults.DEFAULT and limit_of(values[attempt]) > limit_of(values[whole]):
+        values[attempt], sources[attempt] = values[whole], sources[whole]
+    return values, sources
+
+
+def limit_of(timeout: Value) -> float:
+    """Seconds; `0s` means no limit (Gateway API)."""
+    return seconds(str(timeout)) or float("inf")

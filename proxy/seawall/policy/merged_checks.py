@@ -1,0 +1,100 @@
+"""Checks of merged values: contradictions that no single document holds, each naming both sources. Built-in defaults
+only contradict what someone set where a default would cut it short.
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+
+from seawall.policy.defaults import DEFAULT
+from seawall.policy.effective import Built, EffectiveRule, limit_of
+from seawall.policy.issues import Issue, Located
+from seawall.policy.merge import Merged
+from seawall.policy.units import seconds
+
+# One call may become so many requests before someone should be told.
+MAX_MULTIPLICATION = 10
+
+
+def merged_values(built: Built) -> Iterable[Issue]:
+    """All issues of the effective policy's merged fields."""
+    for key, fields in built.upstream_fields.items():
+        located = built.upstream_documents[key]
+        yield from _timeouts(fields, located)
+        yield from _order(fields, located, "circuitBreaker.open.base", "circuitBreaker.open.max")
+        if (
+            _is_set(fields, "circuitBreaker.slowCall.percent")
+            and "circuitBreaker.slowCall.duration" not in fields.values
+        ):
+            yield _at(fields, "circuitBreaker.slowCall.percent", located, "warning",
+                      "does nothing without slowCall.duration")  # fmt: skip
+    for route, located, merged in zip(built.policy.routes, built.route_documents, built.rule_fields, strict=True):
+        for rule, fields in zip(route.rules, merged, strict=True):
+            yield from _rule(rule, fields, located)
+
+
+def _rule(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[Issue]:
+    live = [backend for backend in rule.backends if backend.ref.weight]
+    attempts = rule.settings.retry.attempts
+    checks = [_timeouts(fields, located), _order(fields, located, "retry.backoff.base", "retry.backoff.max")]
+    yield from chain.from_iterable(checks)
+    if attempts * len(live) > MAX_MULTIPLICATION:
+        message = (
+            f"{attempts} retries ({fields.source('retry.attempts')}) on {len(live)} upstreams: "
+            f"one call may become {attempts + len(live)} requests while they fail"
+        )
+        yield _at(fields, "retry.attempts", located, "warning", message, "the retry budget bounds it, fewer is kinder")
+    hedged = next((path for path in fields.values if path.startswith("hedging.")), None)
+    unsafe = [b for b in live if b.upstream.spec.dialect == "Generic" or b.upstream.type == "Warehouse"]
+    if hedged and unsafe:
+        message = f"{unsafe[0].ref.name} serves requests that must not be sent twice, so they cannot be hedged"
+        yield _at(fields, hedged, located, "error", message, "move them to a rule of their own")
+    if _is_inline(fields, "streaming.maxHold", located) and rule.settings.streaming.commit != "Complete":
+        yield _at(fields, "streaming.maxHold", located, "warning", "does nothing unless streaming.commit is Complete")
+    if _is_inline(fields, "fallbackOn", located) and rule.settings.fallback_on and len(live) == 1:
+        yield _at(fields, "fallbackOn", located, "warning", "does nothing: the rule has no second upstream")
+
+
+def _timeouts(fields: Merged, located: Located) -> Iterable[Issue]:
+    attempt, whole = "timeouts.backendRequest", "timeouts.request"
+    if _exceeds(fields, attempt, whole):
+        message = _compared(fields, attempt, whole)
+        yield _at(fields, attempt, located, "error", message, "an attempt is part of its request; raise request too")
+    for first in ("timeouts.firstByte", "timeouts.firstContent"):
+        for bound in (attempt, whole):
+            # Defaults are no contradiction: 300 s to the first content next to a tight request is simply not reached.
+            if _is_set(fields, first) and _is_set(fields, bound) and _exceeds(fields, first, bound):
+                yield _at(fields, first, located, "warning", _compared(fields, first, bound), "it never applies")
+                break
+
+
+def _order(fields: Merged, located: Located, low: str, high: str) -> Iterable[Issue]:
+    if seconds(str(fields.values[low])) > seconds(str(fields.values[high])):
+        at = low if _is_set(fields, low) else high
+        yield _at(fields, at, located, "error", _compared(fields, low, high))
+
+
+def _exceeds(fields: Merged, low: str, high: str) -> bool:
+    if low not in fields.values or high not in fields.values:
+        return False
+    limit = limit_of(fields.values[low])
+    return limit != float("inf") and limit > limit_of(fields.values[high])
+
+
+def _compared(fields: Merged, low: str, high: str) -> str:
+    return f"{fields.values[low]} ({fields.source(low)}) exceeds {high} {fields.values[high]} ({fields.source(high)})"
+
+
+def _is_set(fields: Merged, path: str) -> bool:
+    return path in fields.values and fields.source(path) != DEFAULT
+
+
+def _is_inline(fields: Merged, path: str, located: Located) -> bool:
+    """Set by the document itself. A policy for many routes may set what one of them has no use for."""
+    return path in fields.values and fields.layers[path].located is located
+
+
+def _at(fields: Merged, path: str, fallback: Located, severity: str, message: str, hint: str = "") -> Issue:
+    """At the field, in whichever document sets it."""
+    layer = fields.layers[path]
+    located = layer.located or fallback
+    return (located.error if severity == "error" else located.warning)(layer.at(path), message, hint)

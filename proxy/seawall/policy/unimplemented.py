@@ -1,0 +1,75 @@
+"""The fields and values that documents may hold but nothing acts on yet. A field that did nothing in silence would be
+worse than an error, so each is one. To implement a field is to remove its line here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from seawall.policy.issues import FieldPath, Issue, Located
+
+_ROUTE_BLOCKS = ("AgentRoute spec.rules", "*Policy spec.defaults", "*Policy spec.overrides")
+_UPSTREAM_BLOCKS = ("*Upstream spec", "*Policy spec.defaults", "*Policy spec.overrides")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """`places`: where (kind, with * for the cluster-scoped twin too, and path); `values`: only these, empty: any."""
+
+    places: tuple[str, ...]
+    field: str
+    values: frozenset[str] = frozenset()
+    hint: str = ""
+
+
+NOT_IMPLEMENTED = (
+    Gap(_ROUTE_BLOCKS, "hedging", hint="failover by priority works already"),
+    Gap(_ROUTE_BLOCKS, "cache"),
+    Gap(_ROUTE_BLOCKS, "fallback", hint="further backendRefs with a higher priority number work already"),
+    Gap(_UPSTREAM_BLOCKS, "rateLimit", hint="concurrency works already"),
+    Gap(_UPSTREAM_BLOCKS, "healthCheck", hint="circuitBreaker works already"),
+    Gap(
+        ("*Upstream spec",),
+        "dialect",
+        frozenset({"AzureOpenAI", "Gemini", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"}),
+        hint="Generic passes any HTTP API through",
+    ),
+    Gap(("*Upstream spec.auth",), "type", frozenset({"AWSSigV4"})),
+    Gap(("*Policy spec",), "enforcement", frozenset({"Shadow"})),
+)
+
+_KINDS = {
+    "AgentRoute": ("AgentRoute",),
+    "*Upstream": ("Upstream", "ClusterUpstream"),
+    "*Policy": ("ResiliencePolicy", "ClusterResiliencePolicy"),
+}
+
+
+def not_implemented(located: Located) -> list[Issue]:
+    """An error for each field of a document that nothing implements yet."""
+    issues = []
+    for gap in NOT_IMPLEMENTED:
+        for place in gap.places:
+            kind, _, block = place.partition(" ")
+            if located.document.KIND not in _KINDS[kind]:
+                continue
+            for path, value in _find(located.document, (), (*block.split("."), gap.field)):
+                if value is None or (gap.values and value not in gap.values):
+                    continue
+                what = f"{value} is" if gap.values else "is"
+                issues.append(located.error(path, f"{what} not implemented yet", gap.hint))
+    return issues
+
+
+def _find(value: Any, at: FieldPath, rest: tuple[str, ...]) -> Iterator[tuple[FieldPath, Any]]:
+    if not rest:
+        yield at, value
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _find(item, (*at, index), rest)
+    elif isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            if (field.alias or name) == rest[0]:
+                yield from _find(getattr(value, name), (*at, rest[0]), rest[1:])

@@ -1,0 +1,170 @@
+"""After the commit: bytes go to the agent as they come, with backpressure, under the stream's contract (SEMANTICS §5).
+
+A broken stream is never passed off as whole: the agent gets its dialect's error event and an unclean end. Per event
+this costs one wake-up, one look by the dialect's watch and one write.
+"""
+
+import asyncio
+from typing import Protocol
+
+from seawall.answer import Answer, Limit, Terms, soonest
+from seawall.call import Call
+from seawall.clock import Clock
+from seawall.dialects.base import Watch
+from seawall.faults import Code, Fault
+from seawall.reply import problem_for
+from seawall.types import Headers
+
+
+class Agent(Protocol):
+    """The agent's side of a call. `start`, `write`, `end` and `abort` never block; `drain` waits while the agent reads
+    more slowly than we write (`congested`)."""
+
+    @property
+    def started(self) -> bool: ...
+    @property
+    def congested(self) -> bool: ...
+    @property
+    def sent_bytes(self) -> int: ...
+    def inform(self, status: int, headers: Headers) -> None: ...
+    def start(self, status: int, headers: Headers, *, reason: bytes = b"") -> None: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def end(self, trailers: Headers | None = None) -> None: ...
+    def abort(self) -> None: ...
+
+
+async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
+    """Release what is held, then everything that follows, to the end. Returns the fault that ended it, which the
+    agent has been told of as well as it still can be."""
+    for data in answer.held:
+        agent.write(data)
+    answer.held.clear()
+    answer.release()
+    if answer.whole:
+        fault = None
+    elif answer.stream and answer.watch is not None:
+        fault = await _stream(answer, answer.watch, terms, agent, clock)
+    else:
+        fault = await _plain(call, answer, terms, agent, clock)
+    watch = answer.watch
+    if watch is not None:
+        answer.model, answer.usage = watch.model, watch.usage
+    if fault is None:
+        agent.end(answer.exchange.trailers)
+        return watch.fault if watch is not None else answer.fault
+    if answer.stream and answer.decoder is None:
+        # Whole events only have been released, so this one is read as an event of its own.
+        problem = problem_for(fault, call.id, upstream=answer.candidate.upstream.name)
+        agent.write(call.plan.dialect.error_event(call.facts, problem))
+    agent.abort()
+    return fault
+
+
+async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
+    exchange, decoder, fixed = answer.exchange, answer.decoder, terms.fixed
+    idle, progress = terms.timeouts.stream_idle, _Progress(terms.min_progress, clock.now(), watch)
+    by: Limit = fixed
+    while True:
+        now = clock.now()
+        if idle is not None:
+            by = (now + idle, Code.TIMEOUT_STREAM_IDLE)
+            if fixed[0] is not None:
+                by = soonest(fixed, by)
+        if not watch.content and terms.first_content_by is not None:
+            by = soonest(by, (terms.first_content_by, Code.TIMEOUT_FIRST_CONTENT))
+        exchange.expect_by(*by)
+        data = await exchange.read()
+        if isinstance(data, Fault):
+            # What broke off behind its terminal event was whole.
+            return None if watch.terminal else data
+        if not data:
+            agent.write(watch.end() if decoder is None else b"")
+            return _at_end(watch)
+        if decoder is None:
+            agent.write(watch.feed(data))
+        else:
+            plain = decoder.feed(data)
+            if plain is None:
+                answer.watch = None
+                agent.write(data)
+                return await _blind(answer, agent, terms)
+            watch.feed(plain)
+            agent.write(data)
+        if watch.content and answer.first_content is None:
+            answer.first_content = clock.now()
+        if watch.fault is not None and watch.fault.code is Code.MALFORMED_EVENT:
+            return watch.fault
+        if progress.too_slow(now):
+            return Fault(Code.STREAM_TOO_SLOW, "the stream comes more slowly than streaming.minProgress")
+        if agent.congested and (fault := await _drain(agent, terms)):
+            return fault
+
+
+def _at_end(watch: Watch) -> Fault | None:
+    if watch.fault is not None and watch.fault.code is Code.MALFORMED_EVENT:
+        return watch.fault
+    if watch.terminal or watch.fault is not None:
+        return None
+    return Fault(Code.TRUNCATED, "the stream ended without its terminal event")
+
+
+async def _plain(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
+    """An answer that is not held. A default `timeouts.request` bounds silence only: a long download that goes on
+    would have finished in a direct call."""
+    exchange, silence = answer.exchange, terms.timeouts.request
+    while True:
+        if not terms.timeouts.request_set:
+            exchange.expect_by(clock.now() + silence, Code.TIMEOUT_REQUEST)
+        data = await exchange.read()
+        if isinstance(data, Fault):
+            return data
+        if not data:
+            return None
+        if answer.first_content is None:
+            answer.first_content = clock.now()
+        agent.write(data)
+        if agent.congested and (fault := await _drain(agent, terms)):
+            return fault
+
+
+async def _blind(answer: Answer, agent: Agent, terms: Terms) -> Fault | None:
+    """A stream in a coding that cannot be looked into (any longer)."""
+    while True:
+        data = await answer.exchange.read()
+        if isinstance(data, Fault):
+            return data
+        if not data:
+            return None
+        agent.write(data)
+        if agent.congested and (fault := await _drain(agent, terms)):
+            return fault
+
+
+async def _drain(agent: Agent, terms: Terms) -> Fault | None:
+    try:
+        async with asyncio.timeout(terms.timeouts.agent_write):
+            await agent.drain()
+    except TimeoutError:
+        return Fault(Code.AGENT_STALLED, f"the agent read nothing for {terms.timeouts.agent_write:g} s")
+    return None
+
+
+class _Progress:
+    """`streaming.minProgress`: so many content events in so many seconds, judged whenever an event arrives (a stream
+    that is silent is `streamIdle`'s)."""
+
+    __slots__ = ("_events", "_interval", "_seen", "_since", "_watch")
+
+    def __init__(self, minimum: tuple[int, float] | None, now: float, watch: Watch) -> None:
+        self._events, self._interval = minimum or (0, 0.0)
+        self._watch = watch
+        self._since = now
+        self._seen = watch.progress
+
+    def too_slow(self, now: float) -> bool:
+        if not self._events or now - self._since < self._interval or self._watch.terminal:
+            return False
+        slow = self._watch.progress - self._seen < self._events
+        self._since, self._seen = now, self._watch.progress
+        return slow

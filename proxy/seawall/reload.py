@@ -1,0 +1,89 @@
+"""Watches the policy's files and takes what they say, or refuses it and keeps the old: a bad policy changes nothing but
+a metric and a log line.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from seawall.policy import EffectivePolicy, Issue, load_policy, unreadable_files
+from seawall.types import Observer, Reloaded
+
+# Files are looked at this often, in seconds. A mounted ConfigMap swaps a symlink, which file notification misses on
+# many file systems; looking costs microseconds.
+INTERVAL = 1.0
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def stamp(paths: Sequence[Path]) -> Stamp:
+    """What tells that a file, or a folder of files, has changed."""
+    found: list[tuple[str, int, int, int]] = []
+    for path in paths:
+        files = sorted(path.glob("*.y*ml")) if path.is_dir() else [path]
+        for file in files:
+            try:
+                status = os.stat(file)  # noqa: PTH116 - follows the ConfigMap's symlinks, without Path's caching
+            except OSError:
+                found.append((str(file), 0, 0, 0))
+            else:
+                found.append((str(file), status.st_mtime_ns, status.st_ino, status.st_size))
+    return tuple(found)
+
+
+def read(paths: Sequence[Path]) -> tuple[EffectivePolicy | None, list[Issue]]:
+    """Load and check. The policy is None where an issue is an error; files that it names must be readable too."""
+    loaded = load_policy(paths)
+    if loaded.policy is None:
+        return None, list(loaded.issues)
+    missing = unreadable_files(loaded.policy)
+    return (None if missing else loaded.policy), [*loaded.issues, *missing]
+
+
+class Reloader:
+    """Keeps a process on the newest good policy. `apply` may raise OSError for files that cannot be used."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        apply: Callable[[EffectivePolicy], None],
+        observe: Observer,
+    ) -> None:
+        self._paths = paths
+        self._apply = apply
+        self._observe = observe
+        self._seen = stamp(paths)
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Look now and take the policy even if nothing seems to have changed (SIGHUP)."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(INTERVAL):
+                    await self._asked.wait()
+            except TimeoutError:
+                seen = stamp(self._paths)
+                if seen == self._seen:
+                    continue
+            self._asked.clear()
+            self._seen = stamp(self._paths)
+            await self._reload()
+
+    async def _reload(self) -> None:
+        # Parsing takes milliseconds that no stream should wait for.
+        policy, issues = await asyncio.to_thread(read, self._paths)
+        errors = tuple(str(issue) for issue in issues if issue.severity == "error")
+        if policy is None:
+            self._observe(Reloaded("", errors))
+            return
+        try:
+            self._apply(policy)
+        except OSError as error:
+            self._observe(Reloaded("", (f"{error.filename or 'policy'}: {error.strerror or error}",)))
+        else:
+            self._observe(Reloaded(policy.revision))

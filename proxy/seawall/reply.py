@@ -1,0 +1,106 @@
+"""What seawall adds to an answer, and the answers that it makes itself (SEMANTICS §8)."""
+
+from seawall.call import Call, Ledger
+from seawall.dialects.base import Dialect
+from seawall.faults import Code, Fault, Problem
+from seawall.types import Facts, Headers
+from seawall.wire import end_to_end
+
+_OURS = frozenset(
+    {b"x-seawall-request-id", b"x-seawall-outcome", b"x-seawall-upstream", b"x-seawall-model", b"x-seawall-attempts"}
+    | {b"x-seawall-service-level"}
+)
+_OURS_AND_ADVICE = _OURS | {b"x-should-retry"}
+
+# RFC 9209 §2.3: the proxy error types.
+_PROXY_STATUS: dict[Code, bytes] = {
+    Code.DNS_FAILED: b"dns_error",
+    Code.CONNECT_FAILED: b"connection_refused",
+    Code.CONNECT_TIMEOUT: b"connection_timeout",
+    Code.TLS_FAILED: b"tls_protocol_error",
+    Code.CREDENTIAL_UNREADABLE: b"proxy_configuration_error",
+    Code.CONNECTION_LOST: b"connection_terminated",
+    Code.STALE_CONNECTION: b"connection_terminated",
+    Code.PROTOCOL_ERROR: b"http_protocol_error",
+    Code.TIMEOUT_REQUEST: b"http_response_timeout",
+    Code.TIMEOUT_ATTEMPT: b"http_response_timeout",
+    Code.TIMEOUT_FIRST_BYTE: b"http_response_timeout",
+    Code.TIMEOUT_FIRST_CONTENT: b"http_response_timeout",
+    Code.TIMEOUT_STREAM_IDLE: b"http_response_timeout",
+    Code.STREAM_TOO_SLOW: b"http_response_timeout",
+    Code.TRUNCATED: b"http_response_incomplete",
+    Code.MALFORMED_EVENT: b"http_protocol_error",
+    Code.BREAKER_OPEN: b"destination_unavailable",
+    Code.QUEUE_FULL: b"connection_limit_reached",
+    Code.QUEUE_TIMEOUT: b"connection_limit_reached",
+    Code.DRAINING: b"proxy_internal_response",
+    Code.NO_ROUTE: b"destination_not_found",
+    Code.NO_CANDIDATE: b"destination_unavailable",
+    Code.BODY_TOO_LARGE: b"http_request_error",
+    Code.BAD_REQUEST: b"http_request_error",
+    Code.INTERNAL: b"proxy_internal_error",
+}
+
+
+def told(call: Call, ledger: Ledger) -> Headers:
+    """The x-seawall-* fields of an answer."""
+    return [
+        (b"x-seawall-request-id", call.id.encode()),
+        (b"x-seawall-outcome", ledger.outcome.value.encode()),
+        (b"x-seawall-upstream", ledger.upstream.encode()),
+        (b"x-seawall-model", field_value(ledger.model)),
+        (b"x-seawall-attempts", b"%d" % ledger.attempts),
+        (b"x-seawall-service-level", ledger.service_level.value.encode()),
+    ]
+
+
+def field_value(text: str) -> bytes:
+    """Text that an agent chose, made safe for a header field."""
+    return text.encode("ascii", "replace").translate(_VISIBLE)[:200]
+
+
+_VISIBLE = bytes(b if 0x20 <= b < 0x7F else 0x3F for b in range(256))
+
+
+def upstream_headers(call: Call, ledger: Ledger, headers: Headers) -> Headers:
+    """An upstream's fields and ours. After a call that we retried ourselves has failed all the same, the agent's SDK
+    is told not to multiply (SEMANTICS §2); one that we did not retry is left to it."""
+    spent = ledger.fault is not None and ledger.attempts > 1
+    fields = end_to_end(headers, _OURS_AND_ADVICE if spent else _OURS)
+    fields += told(call, ledger)
+    if spent:
+        fields.append((b"x-should-retry", b"false"))
+    return fields
+
+
+def problem_for(
+    fault: Fault, request_id: str, *, upstream: str = "", attempts: int = 0, known: tuple[str, ...] = ()
+) -> Problem:
+    detail = f": {fault.detail}" if fault.detail else ""
+    at = f" (upstream {upstream})" if upstream else ""
+    return Problem(
+        fault=fault,
+        message=f"seawall: {fault.code.value}{detail}{at}; {fault.rule.suggested_action}",
+        request_id=request_id,
+        upstream=upstream,
+        attempts=attempts,
+        retry_after=fault.hint,
+        known_routes=known,
+    )
+
+
+def problem_headers(problem: Problem, length: int) -> Headers:
+    """Fields of an error that seawall makes itself, without the x-seawall-* ones."""
+    fault = problem.fault
+    fields: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
+    if problem.retry_after is not None:
+        # Whole seconds, rounded up (RFC 9110 §10.2.3).
+        fields.append((b"retry-after", b"%d" % max(1, -int(-problem.retry_after // 1))))
+    error = _PROXY_STATUS.get(fault.code, b"proxy_internal_response")
+    fields.append((b"proxy-status", b"seawall; error=" + error))
+    return fields
+
+
+def problem_answer(dialect: Dialect, facts: Facts | None, problem: Problem) -> tuple[Headers, bytes]:
+    body = dialect.error(facts, problem)
+    return problem_headers(problem, len(body)), body

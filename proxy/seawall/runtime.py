@@ -1,0 +1,232 @@
+"""What a policy compiles to: immutable plans over live upstreams. A request takes one snapshot and keeps it to its end.
+
+An `Upstream` here is the living thing: its machines belong to its identity and survive a reload; only its settings
+are replaced. Everything else is frozen and made anew with each policy.
+"""
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from seawall.clock import Rng
+from seawall.core.breaker import Breaker, BreakerSettings
+from seawall.core.budget import Budget
+from seawall.core.cooldown import Cooldowns
+from seawall.core.health import Health
+from seawall.core.limit import Limiter
+from seawall.core.retry import RetrySettings
+from seawall.dialects.base import Dialect
+from seawall.types import Facts, Head, header
+from seawall.upstream.connect import Endpoint
+from seawall.upstream.credential import Credential
+
+# Agents choose model names; breakers for more of them than this are not kept (the least recently used go first).
+MAX_MODELS = 256
+
+
+class Commit(enum.Enum):
+    FIRST_CONTENT = "FirstContent"
+    COMPLETE = "Complete"
+    HEADERS = "Headers"
+
+
+class Upstream:
+    """One base URL with its machines. `key` is its identity, `name` its label in metrics and headers."""
+
+    def __init__(self, key: str, breaker: BreakerSettings, budget: Budget, limiter: Limiter) -> None:
+        self.key = key
+        self.name = key
+        self.budget = budget
+        self.limiter = limiter
+        self.cooldowns = Cooldowns()
+        self.health = Health()
+        self.breakers: dict[str, Breaker] = {}
+        self.breaker_settings = breaker
+        self.manual: str | None = None
+        """`isolate` or `force_close` while an operator holds the whole upstream so; new breakers take it over."""
+        self.transport = Breaker(breaker)
+        """Of its origin, shared by the upstreams that have the same."""
+        # Set by every compile:
+        self.type = "HTTP"
+        self.dialect: Dialect
+        self.endpoint: Endpoint
+        self.base_path = ""
+        self.host = b""
+        self.keep_host = False
+        self.credential: Credential | None = None
+        self.credential_header: tuple[bytes, bytes] | None = None
+        """Field name and scheme, where the policy names them; else the dialect's own."""
+        self.endpoint_source: object = None
+        """What `endpoint` was made from."""
+        self.aliases: Mapping[str, str] = {}
+        """Agents' names for models → this upstream's own."""
+
+    def configure_breakers(self, settings: BreakerSettings) -> None:
+        """Take new settings in place; no state is lost."""
+        self.breaker_settings = settings
+        self.transport.configure(settings)
+        for breaker in self.breakers.values():
+            breaker.configure(settings)
+
+    def credential_field(self, key: bytes) -> tuple[bytes, bytes]:
+        """The header field that carries the injected key."""
+        if self.credential_header is None:
+            return self.dialect.credential(key)
+        name, scheme = self.credential_header
+        return name, scheme + b" " + key if scheme else key
+
+    def breaker(self, model: str, now: float) -> Breaker:
+        """The breaker of (upstream, model)."""
+        found = self.breakers.get(model)
+        if found is None:
+            if len(self.breakers) >= MAX_MODELS:
+                self.breakers.pop(next(iter(self.breakers)))
+            found = self.breakers[model] = Breaker(self.breaker_settings)
+            if self.manual == "isolate":
+                found.isolate(now)
+            elif self.manual == "force_close":
+                found.force_close(now)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; None: no such limit. `request_set`: the policy says so itself, so that it holds for streams as well."""
+
+    request: float
+    request_set: bool
+    connect: float
+    agent_write: float
+    backend_request: float | None = None
+    first_byte: float | None = None
+    first_content: float | None = None
+    stream_idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One upstream of a rule. `model` "" leaves the agent's."""
+
+    upstream: Upstream
+    timeouts: Timeouts
+    model: str = ""
+    group: int = 0
+    """0 for the first priority; a later one means degraded service."""
+    weight: int = 1
+    windows: Mapping[str, int | None] = field(default_factory=dict)
+    """Context window by model, in tokens, where the policy tells."""
+
+    def model_for(self, asked: str) -> str:
+        """The model to ask this upstream for when the agent asks for `asked`."""
+        return self.model or self.upstream.aliases.get(asked, asked)
+
+    def models(self) -> set[str]:
+        """Every model that the policy names here."""
+        return {self.model, *self.windows} - {""}
+
+    def window_for(self, asked: str) -> int:
+        return self.windows.get(self.model_for(asked)) or 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Everything that one rule says, ready for use."""
+
+    route: str
+    rule: str
+    dialect: Dialect
+    groups: tuple[tuple[Candidate, ...], ...]
+    timeouts: Timeouts
+    retry: RetrySettings
+    fallback_on: frozenset[str]
+    commit: Commit
+    max_hold: int
+    min_progress: tuple[int, float] | None
+    """(content events, seconds): fewer in that time is a slow drip."""
+    replay_buffer: int
+    max_body: int | None
+    fixed_order: tuple[Candidate, ...] | None = None
+    """The order of candidates, where no weights have a say in it."""
+
+    def order(self, rng: Rng) -> tuple[Candidate, ...]:
+        """Candidates by priority, and by weighted chance within one."""
+        if self.fixed_order is not None:
+            return self.fixed_order
+        chosen: list[Candidate] = []
+        for group in self.groups:
+            left = list(group)
+            while left:
+                # Efraimidis and Spirakis would need logarithms; groups are small, so draw one by one.
+                mark = rng.random() * sum(c.weight for c in left)
+                pick = left[-1]
+                for candidate in left:
+                    mark -= candidate.weight
+                    if mark < 0:
+                        pick = candidate
+                        break
+                left.remove(pick)
+                chosen.append(pick)
+        return tuple(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One `matches` entry of a rule."""
+
+    plan: Plan
+    prefix: str
+    """What is stripped from the path: "" for the root; the whole path for an Exact match is kept."""
+    headers: tuple[tuple[bytes, str | re.Pattern[str]], ...] = ()
+    models: tuple[str, ...] = ()
+
+    def takes_head(self, head: Head) -> bool:
+        for name, wanted in self.headers:
+            value = header(head.headers, name)
+            if value is None:
+                return False
+            text = value.decode("latin-1")
+            if not (text == wanted if isinstance(wanted, str) else wanted.fullmatch(text)):
+                return False
+        return True
+
+    def takes_model(self, facts: Facts) -> bool:
+        return not self.models or any(
+            facts.model == m or (m.endswith("*") and facts.model.startswith(m[:-1])) for m in self.models
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One compiled policy."""
+
+    revision: str
+    upstreams: Mapping[str, Upstream]
+    exact: Mapping[str, tuple[Match, ...]]
+    prefixes: Mapping[str, tuple[Match, ...]]
+    """By prefix without its trailing slash; each tuple from the most to the least specific."""
+    bare: Mapping[str, tuple[Match, ...]]
+    """By dialect: what takes the provider's own paths."""
+    plans: tuple[Plan, ...] = ()
+
+    def match(self, head: Head, path: str) -> list[Match]:
+        """Every match that the head permits, the most specific first. Its cost depends on the path's depth, not on
+        the number of routes (Gateway API: exact, then the longest prefix, then the most header matches)."""
+        found = [m for m in self.exact.get(path, ()) if m.takes_head(head)]
+        prefix = path.rstrip("/") if path.endswith("/") else path
+        while True:
+            for match in self.prefixes.get(prefix, ()):
+                if not match.headers or match.takes_head(head):
+                    found.append(match)
+            if not prefix:
+                return found
+            prefix = prefix[: prefix.rfind("/")]
+
+    def all_matches(self) -> list[tuple[str, Match]]:
+        """Every path with its matches, for reports."""
+        found = [(f"= {path}", match) for path, matches in self.exact.items() for match in matches]
+        return found + [(path or "/", match) for path, matches in self.prefixes.items() for match in matches]
+
+    def known_routes(self) -> tuple[str, ...]:
+        """For the error that names them."""
+        return tuple(sorted({p or "/" for p in self.prefixes} | set(self.exact)))

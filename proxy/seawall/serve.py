@@ -1,0 +1,119 @@
+"""The commands that run: `serve`, `demo` and `lab`. What cannot be used ends in one line that says what and where."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from seawall.cli import Unusable, default_socket
+from seawall.policy import EffectivePolicy
+from seawall.policy.units import size_bytes
+from seawall.reload import read
+from seawall.service import Address, Options, Service
+
+
+def serve_command(arguments: argparse.Namespace) -> int:
+    given = [Path(p) for p in arguments.policy or arguments.policy_default]
+    options = _options(arguments, tuple(given or [_shipped("policy.yaml")]))
+    return _run(_serve(options, _usable(options.policies)))
+
+
+def demo_command(arguments: argparse.Namespace) -> int:
+    options = _options(arguments, (_shipped("demo.yaml"),))
+    return _run(_demo(options, _usable(options.policies)))
+
+
+def lab_command(arguments: argparse.Namespace) -> int:
+    return _run(_lab(_address(arguments.listen), arguments.seed))
+
+
+async def _serve(options: Options, policy: EffectivePolicy) -> int:
+    service = Service(options)
+    await _start(service, policy)
+    print(f"seawall: listening on {options.listen}, admin on {options.admin}", file=sys.stderr)
+    await service.run()
+    return 0
+
+
+async def _demo(options: Options, policy: EffectivePolicy) -> int:
+    from seawall.demo import run_demo
+
+    return await run_demo(options, policy)
+
+
+async def _lab(address: Address, seed: int) -> int:
+    from seawall.lab import start_lab
+
+    lab = await start_lab(address.host, address.port, seed=seed)
+    print(f"seawall lab: {lab.url}/v1 (OpenAI), {lab.url} (Anthropic), {lab.url}/warehouse", file=sys.stderr)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    await lab.close()
+    return 0
+
+
+async def _start(service: Service, policy: EffectivePolicy) -> None:
+    try:
+        await service.start(policy)
+    except OSError:
+        await service.close()
+        raise
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    try:
+        return uvloop.run(main)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Unusable(f"{where}{error.strerror or error}") from None
+
+
+def _usable(paths: tuple[Path, ...]) -> EffectivePolicy:
+    """The policy, or its errors on the terminal and Unusable."""
+    policy, issues = read(paths)
+    for issue in issues:
+        print(issue, file=sys.stderr)
+    if policy is None:
+        raise Unusable("the policy has errors; nothing was started")
+    return policy
+
+
+def _options(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> Options:
+    try:
+        drain, budget = float(arguments.drain), size_bytes(arguments.buffer_budget)
+    except ValueError as error:
+        raise Unusable(f"--drain and --buffer-budget: {error}") from None
+    return Options(
+        policies=policies,
+        listen=_address(arguments.listen),
+        admin=_address(arguments.admin),
+        admin_socket=Path(arguments.admin_socket or default_socket(arguments.admin)),
+        log_format=arguments.log_format,
+        drain_seconds=drain,
+        buffer_budget=budget,
+    )
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+
+
+def _shipped(name: str) -> Path:
+    """A policy that comes with the package; in a checkout, the file under config/."""
+    folder = Path(__file__).parents[2] / "config"
+    checkout = folder / ("examples/demo.yaml" if name == "demo.yaml" else name)
+    if checkout.is_file():
+        return checkout
+    with as_file(files("seawall") / "config" / name) as path:
+        return path

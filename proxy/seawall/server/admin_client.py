@@ -1,0 +1,66 @@
+"""The client's side of the admin Unix socket, for `seawall admin`. Every failure is one line that says what and
+where."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import httpx
+
+Action = Literal["isolate", "force-close", "reset"]
+
+
+class AdminError(Exception):
+    """One line for a person: no such socket, nobody answers, or the proxy refused."""
+
+
+def state(path: Path, timeout: float = 5.0) -> dict[str, object]:
+    """`/state`. `path`: the socket's; `timeout` in seconds. Raises AdminError, as all of these do."""
+    return _ask(path, "GET", "/state", timeout)
+
+
+def health(path: Path, timeout: float = 5.0) -> dict[str, object]:
+    """`/health`, also when it is bad."""
+    return _ask(path, "GET", "/health", timeout)
+
+
+def breaker(
+    path: Path, action: Action, upstream: str, model: str | None = None, timeout: float = 5.0
+) -> dict[str, object]:
+    """Act on an upstream's breakers, or on that of one model."""
+    query = f"?model={quote(model, safe='')}" if model is not None else ""
+    return _ask(path, "POST", f"/actions/breakers/{quote(upstream, safe='')}/{action}{query}", timeout)
+
+
+def drain(path: Path, timeout: float = 5.0) -> dict[str, object]:
+    """Begin a drain."""
+    return _ask(path, "POST", "/actions/drain", timeout)
+
+
+def _ask(path: Path, method: str, target: str, timeout: float) -> dict[str, object]:
+    import httpx  # only the command line needs it
+
+    if not path.exists():
+        raise AdminError(f"no admin socket at {path}: is seawall running here, with that socket?")
+    transport = httpx.HTTPTransport(uds=str(path))
+    try:
+        with httpx.Client(transport=transport, base_url="http://seawall", timeout=timeout, trust_env=False) as client:
+            answer = client.request(method, target)
+    except httpx.TimeoutException as error:
+        raise AdminError(f"no answer on {path} within {timeout:g} s") from error
+    except httpx.TransportError as error:
+        raise AdminError(f"cannot talk to seawall on {path}: {error}") from error
+    return _read(path, answer)
+
+
+def _read(path: Path, answer: "httpx.Response") -> dict[str, object]:
+    try:
+        value = answer.json()
+    except ValueError as error:
+        raise AdminError(f"{path} answered {answer.status_code} without JSON: is that seawall's socket?") from error
+    if not isinstance(value, dict):
+        raise AdminError(f"{path} answered {answer.status_code} without an object: is that seawall's socket?")
+    if "error" in value:
+        raise AdminError(str(value["error"].get("message", value["error"])))
+    return value

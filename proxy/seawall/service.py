@@ -1,0 +1,178 @@
+"""The composition root of `seawall serve`: makes every part once, hands it its dependencies, and takes it down in order.
+
+Start: policy → runtime → ingress → admin → file watch. Stop (SIGTERM, SIGINT or the drain action): stop accepting,
+let calls finish up to a limit, close the rest.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from seawall.call import Buffers
+from seawall.clock import Clock, SystemClock, system_rng
+from seawall.compile import compile_policy
+from seawall.engine import Engine
+from seawall.policy import EffectivePolicy
+from seawall.reload import Reloader
+from seawall.runtime import Runtime
+from seawall.server.admin import Admin, Pages
+from seawall.server.agent import AgentHandler
+from seawall.server.http1 import Server, serve
+from seawall.telemetry.access_log import AccessLog
+from seawall.telemetry.labels import PolicyNames
+from seawall.telemetry.lines import LineWriter
+from seawall.telemetry.live import LiveCollector
+from seawall.telemetry.metrics import Metrics
+from seawall.telemetry.recent import Recent
+from seawall.telemetry.report import ReloadView
+from seawall.telemetry.text_log import TextLog, wants_colour
+from seawall.types import CallEnded, Event, Observer, Reloaded
+from seawall.upstream.pool import Pool
+from seawall.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """host:port to listen on; port 0 takes any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Raises ValueError with a message for people."""
+        host, found, port = text.rpartition(":")
+        if not found or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:4100")
+        return cls(host.strip("[]") or "127.0.0.1", int(port))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one process runs; policy is what it does.
+
+    drain_seconds: how long calls may take to finish at the end. buffer_budget: bytes, see SEMANTICS §2.
+    """
+
+    policies: tuple[Path, ...]
+    listen: Address
+    admin: Address
+    admin_socket: Path
+    log_format: str = "json"
+    drain_seconds: float = 25.0
+    buffer_budget: int = 64 * 1024 * 1024
+
+
+class Events:
+    """Hands every event to every observer."""
+
+    def __init__(self) -> None:
+        self.observers: list[Observer] = []
+
+    def __call__(self, event: Event, /) -> None:
+        for observer in self.observers:
+            observer(event)
+
+
+class Service:
+    """One running proxy."""
+
+    def __init__(self, options: Options, clock: Clock | None = None) -> None:
+        self.options = options
+        self._clock = clock = clock or SystemClock()
+        self._events = Events()
+        self._buffers = Buffers(options.buffer_budget)
+        self._pool = Pool(clock)
+        self._runtime: Runtime | None = None
+        self.engine = Engine(self._pool, clock, system_rng(), self._events, self._buffers)
+        self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._metrics = Metrics(self._registry, clock)
+        self._recent = Recent(clock)
+        self.view = View(
+            lambda: self._runtime, self.engine, self._buffers, self._metrics, self._events, clock
+        )
+        self._writer = LineWriter(sys.stdout.fileno(), name="access-log")
+        log: Observer = AccessLog(self._writer, clock)
+        if options.log_format == "text":
+            log = TextLog(self._writer, clock, colour=wants_colour(1, os.environ))
+        self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer})
+        self._events.observers += [self._metrics, log, self._recent, self._remember]
+        self._ingress: Server | None = None
+        self._admin: Admin | None = None
+        self.admin_port = 0
+        self._stop = asyncio.Event()
+        self.view.on_drain = self._stop.set
+
+    @property
+    def port(self) -> int:
+        assert self._ingress is not None
+        return self._ingress.port
+
+    def apply(self, policy: EffectivePolicy) -> None:
+        """Take a policy. Raises OSError where a file that it names cannot be used; then nothing has changed."""
+        compiled = compile_policy(policy, self._runtime, self._clock)
+        self._runtime = compiled.runtime
+        self.engine.wake(compiled.granted)
+        self._metrics.apply(_names(compiled.runtime))
+
+    async def start(self, policy: EffectivePolicy) -> None:
+        """Listen. Raises OSError for an address that cannot be had or a file that cannot be used."""
+        self.apply(policy)
+        self._events(Reloaded(policy.revision))
+        handler = AgentHandler(self._current, self.engine, self._buffers, self._events, self._clock)
+        self._ingress = await serve(handler, self.options.listen.host, self.options.listen.port, clock=self._clock)
+        pages = Pages(self.view, self._live, self._registry, self._recent, self.view, self._clock)
+        self._admin = Admin(pages)
+        admin = self.options.admin
+        self.admin_port = await self._admin.start(admin.host, admin.port, self.options.admin_socket)
+
+    async def run(self) -> None:
+        """Serve until told to stop; finish what is under way."""
+        loop = asyncio.get_running_loop()
+        reloader = Reloader(self.options.policies, self.apply, self._events)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+        watch = loop.create_task(reloader.run())
+        try:
+            await self._stop.wait()
+        finally:
+            watch.cancel()
+            await self.close(self.options.drain_seconds)
+
+    async def close(self, grace: float = 0.0) -> None:
+        self.view.draining = True
+        if self._ingress is not None:
+            await self._ingress.close(grace)
+        await self._pool.close()
+        if self._admin is not None:
+            await self._admin.close()
+        self._writer.close()
+
+    def _current(self) -> Runtime:
+        assert self._runtime is not None
+        return self._runtime
+
+    def _remember(self, event: Event, /) -> None:
+        if not isinstance(event, CallEnded) and isinstance(event, Reloaded):
+            self.view.reload = ReloadView(self._clock.wall(), event.errors)
+
+
+def _names(runtime: Runtime) -> PolicyNames:
+    upstreams = runtime.upstreams.values()
+    return PolicyNames(
+        routes=frozenset(plan.route for plan in runtime.plans),
+        upstreams=frozenset(u.name for u in upstreams),
+        models=frozenset(name for plan in runtime.plans for group in plan.groups for c in group for name in c.models()),
+        origins=frozenset(u.endpoint.origin for u in upstreams),
+    )

@@ -1,0 +1,261 @@
+"""Builds `/health` and `/state` from a snapshot of the live parts. Pure: it takes values and gives values; it never
+reads a clock, a file or a machine itself. Whoever owns the machines fills the views below.
+"""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from seawall.types import ServiceLevel
+
+# Thresholds: shares of failed calls, and seconds at the 95th percentile.
+ERROR_WARNING, ERROR_CRITICAL = 0.10, 0.25
+LATENCY_WARNING, LATENCY_CRITICAL = 5.0, 10.0
+# Fewer calls than this say nothing about a rate (the breaker's own minimum, SEMANTICS §3).
+MIN_SAMPLES = 10
+
+# From best to worst; the values of core.breaker.State.
+BREAKER_STATES = ("forced_closed", "closed", "half_open", "open", "isolated")
+_BLOCKED = frozenset({"open", "isolated"})
+
+
+class Severity(enum.Enum):
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerView:
+    """One circuit. `key` is a model, or the origin when `transport`; `state` one of BREAKER_STATES."""
+
+    key: str
+    state: str
+    transport: bool = False
+    reason: str = ""
+    """Of the last move."""
+    retry_after: float | None = None
+    """Seconds until an open one lets a probe through."""
+    level: int = 0
+    """How often the opening was doubled."""
+    admitted: float = 1.0
+    """Share of calls let through while it ramps up, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestView:
+    """A model that rests on this upstream: a cooldown after a 429, or a credential without quota."""
+
+    model: str
+    seconds: float
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitView:
+    """Concurrency of an upstream; None: no limit."""
+
+    in_flight: int = 0
+    max_in_flight: int | None = None
+    queued: int = 0
+    max_queued: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    """One upstream. Rates are 0 to 1 over a recent window, percentiles are seconds; None: too few calls to tell."""
+
+    name: str
+    type: str
+    dialect: str
+    origin: str
+    """Scheme, host and port; never user information or a query."""
+    breakers: tuple[BreakerView, ...] = ()
+    samples: int = 0
+    error_rate: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    availability: float | None = None
+    limit: LimitView = LimitView()
+    retry_budget: float = 0.0
+    """Retries that may be sent right now."""
+    cooldowns: tuple[RestView, ...] = ()
+    parked: tuple[RestView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateView:
+    upstream: str
+    group: int = 0
+    """0 for the first priority."""
+    weight: int = 1
+    model: str = ""
+    """Sent instead of the agent's; "" leaves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """One rule of a route, with what it matches in words (`/v1`, `/ models gpt-*`)."""
+
+    route: str
+    rule: str
+    dialect: str
+    matches: tuple[str, ...]
+    candidates: tuple[CandidateView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadView:
+    """The last attempt to take a policy. `at`: seconds since 1970."""
+
+    at: float
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """The process itself. `started`: seconds since 1970. `calls` and `failed` count since then."""
+
+    version: str
+    revision: str
+    started: float
+    ready: bool
+    """It has a usable policy."""
+    draining: bool = False
+    in_flight: int = 0
+    streams_open: int = 0
+    calls: int = 0
+    failed: int = 0
+    buffer_bytes: int = 0
+    buffer_limit: int = 0
+    reload: ReloadView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    process: ProcessView
+    upstreams: tuple[UpstreamView, ...] = ()
+    routes: tuple[RouteView, ...] = ()
+
+
+class LiveState(Protocol):
+    """Whoever owns the machines. Asked on the event loop, at scrape and report time only."""
+
+    def snapshot(self) -> Snapshot: ...
+
+
+def severity(upstream: UpstreamView) -> Severity:
+    """How bad recent calls look, by error rate and 95th percentile."""
+    if upstream.samples < MIN_SAMPLES:
+        return Severity.OK
+    errors, latency = upstream.error_rate or 0.0, upstream.p95 or 0.0
+    if errors >= ERROR_CRITICAL or latency >= LATENCY_CRITICAL:
+        return Severity.CRITICAL
+    if errors >= ERROR_WARNING or latency >= LATENCY_WARNING:
+        return Severity.WARNING
+    return Severity.OK
+
+
+def breaker_rank(state: str) -> int:
+    """Position in BREAKER_STATES; a state from a newer core counts as the worst."""
+    return BREAKER_STATES.index(state) if state in BREAKER_STATES else len(BREAKER_STATES)
+
+
+def worst_state(upstream: UpstreamView) -> str:
+    return max((b.state for b in upstream.breakers), key=breaker_rank, default="closed")
+
+
+def upstream_level(upstream: UpstreamView) -> ServiceLevel:
+    """Offline: no call gets through. Degraded: some models do not, or recent calls look bad."""
+    models = [b for b in upstream.breakers if not b.transport]
+    blocked = sum(b.state in _BLOCKED for b in models)
+    if (models and blocked == len(models)) or any(b.transport and b.state in _BLOCKED for b in upstream.breakers):
+        return ServiceLevel.OFFLINE
+    troubled = any(breaker_rank(b.state) > 1 for b in upstream.breakers) or upstream.parked or upstream.cooldowns
+    return ServiceLevel.DEGRADED if troubled or severity(upstream) is not Severity.OK else ServiceLevel.FULL
+
+
+def route_level(route: RouteView, levels: Mapping[str, ServiceLevel]) -> ServiceLevel:
+    """Full as long as one upstream of the first priority is; offline when none of any priority is left."""
+    here = [(c.group, levels.get(c.upstream, ServiceLevel.OFFLINE)) for c in route.candidates]
+    if all(level is ServiceLevel.OFFLINE for _, level in here):
+        return ServiceLevel.OFFLINE
+    first = min(group for group, _ in here)
+    full = any(group == first and level is ServiceLevel.FULL for group, level in here)
+    return ServiceLevel.FULL if full else ServiceLevel.DEGRADED
+
+
+def service_level(snapshot: Snapshot) -> ServiceLevel:
+    """Of the whole proxy: the routes' level where they agree, else degraded."""
+    if not snapshot.process.ready:
+        return ServiceLevel.OFFLINE
+    levels = {u.name: upstream_level(u) for u in snapshot.upstreams}
+    found = {route_level(r, levels) for r in snapshot.routes} or {ServiceLevel.FULL}
+    return found.pop() if len(found) == 1 else ServiceLevel.DEGRADED
+
+
+def health(snapshot: Snapshot, wall: float, memory_bytes: int) -> dict[str, object]:
+    """The full report. `wall`: seconds since 1970."""
+    process = snapshot.process
+    levels = {u.name: upstream_level(u) for u in snapshot.upstreams}
+    return {
+        "service_level": service_level(snapshot).value,
+        "severity": _worst(severity(u) for u in snapshot.upstreams).value,
+        "ready": process.ready and not process.draining,
+        "draining": process.draining,
+        "version": process.version,
+        "revision": process.revision,
+        "last_reload": _reload(process.reload, wall),
+        "uptime_seconds": round(max(0.0, wall - process.started), 3),
+        "memory_bytes": memory_bytes,
+        "calls": process.calls,
+        "availability": (process.calls - process.failed) / process.calls if process.calls else None,
+        "requests_in_flight": process.in_flight,
+        "streams_open": process.streams_open,
+        "thresholds": {
+            "error_rate": {"warning": ERROR_WARNING, "critical": ERROR_CRITICAL},
+            "p95_seconds": {"warning": LATENCY_WARNING, "critical": LATENCY_CRITICAL},
+            "minimum_calls": MIN_SAMPLES,
+        },
+        "upstreams": {u.name: _upstream(u, levels[u.name]) for u in snapshot.upstreams},
+        "routes": {f"{r.route}/{r.rule}": route_level(r, levels).value for r in snapshot.routes},
+    }
+
+
+def state(snapshot: Snapshot) -> dict[str, object]:
+    """Everything that is live, as it is: process, routes, upstreams with breakers, limits, budgets and cooldowns."""
+    plain: dict[str, object] = msgspec.to_builtins(snapshot)
+    return plain
+
+
+def _upstream(upstream: UpstreamView, level: ServiceLevel) -> dict[str, object]:
+    return {
+        "service_level": level.value,
+        "severity": severity(upstream).value,
+        "state": worst_state(upstream),
+        "calls": upstream.samples,
+        "error_rate": upstream.error_rate,
+        "availability": upstream.availability,
+        "p50_seconds": upstream.p50,
+        "p95_seconds": upstream.p95,
+        "p99_seconds": upstream.p99,
+        "breakers": {b.key: b.state for b in upstream.breakers},
+        "credentials_parked": len(upstream.parked),
+        "cooling_down": len(upstream.cooldowns),
+    }
+
+
+def _reload(reload: ReloadView | None, wall: float) -> dict[str, object] | None:
+    if reload is None:
+        return None
+    age = round(max(0.0, wall - reload.at), 3)
+    return {"ok": not reload.errors, "seconds_ago": age, "errors": list(reload.errors)}
+
+
+def _worst(found: Iterable[Severity]) -> Severity:
+    order = list(Severity)
+    return max(found, key=order.index, default=Severity.OK)

@@ -1,0 +1,202 @@
+"""The values that pass between rooms: bytes, header fields and small frozen dataclasses. No behaviour, no I/O.
+
+Header fields are lists of raw (name, value) pairs, in the order and case in which they came, because promise 1
+(transparent) covers duplicates, case and bytes that are not UTF-8.
+"""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The first value of a field, or None. `name` must be in lower case."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
+
+
+class Safety(enum.Enum):
+    """What a second sending of the same request may do (SEMANTICS §1)."""
+
+    SAFE = "safe"
+    SAFE_BILLED = "safeBilled"
+    KEYED = "keyed"
+    UNSAFE = "unsafe"
+
+
+class ServiceLevel(enum.Enum):
+    FULL = "full"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
+
+
+class Outcome(enum.Enum):
+    """How a call was answered; the value of `x-seawall-outcome` and of the metrics' label."""
+
+    PRIMARY = "primary"
+    RETRY = "retry"
+    HEDGE = "hedge"
+    FAILOVER = "failover"
+    CACHE = "cache"
+    STALE = "stale"
+    STATIC = "static"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of an agent's request. `target` is the request line's second word, untouched."""
+
+    method: str
+    target: str
+    headers: Headers
+    http_version: str = "1.1"
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a dialect read from a request: just what the policy needs, nothing else is decoded."""
+
+    operation: str
+    """`chat`, `responses`, `messages`, `completions`, `embeddings`, …; `other` for what just passes through."""
+    model: str = ""
+    stream: bool = False
+    safety: Safety = Safety.UNSAFE
+    pinned: bool = False
+    """Conversation state ties the call to the upstream that owns it: no failover."""
+    choices: int = 1
+    """Parallel completions asked for (`n`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counted them; 0 where it said nothing."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+class Body(Protocol):
+    """An async byte source with explicit read and close: an agent's request body, or an upstream's answer."""
+
+    async def read(self) -> bytes:
+        """The next bytes, at once if some are there; b"" at the end."""
+
+    def close(self) -> None:
+        """Give the source up, whatever is left in it."""
+
+
+class Overrun(Exception):
+    """A Body grew beyond the limit that its policy sets; raised from `read`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """One request to one upstream is over."""
+
+    call_id: str
+    route: str
+    upstream: str
+    model: str
+    number: int
+    """1 for the call's first attempt."""
+    result: str
+    """`ok`, or the fault's code."""
+    status: int | None
+    seconds: float
+    detail: str = ""
+    next: str = ""
+    """What the engine does now: `retry in 0.42 s`, `failover to openai-eu`, …; empty for the last attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """One agent request is over, however it ended. The one source of access log, metrics and audit."""
+
+    call_id: str
+    route: str
+    rule: str
+    dialect: str
+    operation: str
+    method: str
+    path: str
+    """Without the query, which may hold keys."""
+    upstream: str
+    model: str
+    outcome: Outcome
+    fault: str
+    """The code of the fault that decided the call; empty for a good answer."""
+    status: int
+    attempts: int
+    retries: int
+    stream: bool
+    service_level: ServiceLevel
+    seconds: float
+    first_content_seconds: float | None
+    overhead_seconds: float
+    """Time spent in seawall itself: the whole less the time in upstreams and in waits."""
+    request_bytes: int
+    answer_bytes: int
+    usage: Usage | None = None
+    skipped: tuple[str, ...] = field(default=())
+    """Candidates that were passed over, each with its reason: `openai-eu: breaker open`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerMoved:
+    """A circuit breaker changed its state."""
+
+    upstream: str
+    key: str
+    """The model, or the origin for transport faults."""
+    before: str
+    after: str
+    reason: str
+    until_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialParked:
+    """A terminal quota error took a credential out of use."""
+
+    upstream: str
+    model: str
+    seconds: float
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoolingDown:
+    """A transient 429 took (upstream, model) out of the first choice for a while."""
+
+    upstream: str
+    model: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A policy was taken (`revision`), or refused (`errors`) and the old one kept."""
+
+    revision: str
+    errors: tuple[str, ...] = ()
+
+
+Event = AttemptEnded | CallEnded | BreakerMoved | CredentialParked | CoolingDown | Reloaded
+
+
+class Observer(Protocol):
+    """Takes every Event; must be quick and must not raise."""
+
+    def __call__(self, event: Event, /) -> None: ...

@@ -1,0 +1,254 @@
+"""One HTTP/1.1 connection to an upstream, parsed by llhttp, carrying one exchange at a time.
+
+It knows framing and nothing of policy. Bytes that no request asked for, or an answer that is not valid HTTP, close it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import httptools
+
+from seawall.clock import Clock
+from seawall.faults import Code, Fault
+from seawall.types import Body, Headers, Overrun
+from seawall.upstream.exchange import Exchange
+from seawall.wire import chunk, has_no_body, last_chunk
+
+# An answer's head, and likewise its trailers, may not exceed this: endless ones must not fill the memory.
+MAX_HEAD = 256 * 1024
+MAX_FIELDS = 2000
+
+
+class Connection(asyncio.Protocol):
+    """A connection; `release` is called with it when it is free for the next exchange."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, clock: Clock, release: Callable[["Connection"], None]) -> None:
+        self._clock = clock
+        self._release = release
+        self._parser = self._new_parser()
+        self._exchange: Exchange | None = None
+        self._method = ""
+        self._sending = False
+        self._sender: asyncio.Task[None] | None = None
+        self._write_waiter: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self._heard = False
+        self._in_body = False
+        self._until_close = False
+        self._keep_alive = False
+        self._unaccounted = 0
+        self._reason = b""
+        self._headers: Headers = []
+        self.closed = False
+        self.exchanges = 0
+        self.idle_since = 0.0
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def send(
+        self, method: str, head: bytes, body: bytes | Body, framed: bool,
+        on_interim: Callable[[int, Headers], None] | None, trailers: Callable[[], Headers],
+    ) -> Exchange:  # fmt: skip
+        """Begin an exchange. `head` is complete; `framed` says that the body goes out chunked."""
+        self._method = method
+        self._heard = False
+        self._exchange = exchange = Exchange(self._clock, self._abort, self._pause, on_interim)
+        self.exchanges += 1
+        if isinstance(body, bytes):
+            if not framed:
+                self.transport.write(head + body if len(body) < 65536 else head)
+                if len(body) >= 65536:
+                    self.transport.write(body)
+            else:
+                pieces = [head, *(chunk(body) if body else []), last_chunk(trailers())]
+                self.transport.writelines(pieces)
+        else:
+            self.transport.write(head)
+            self._sending = True
+            self._sender = asyncio.get_running_loop().create_task(self._send_stream(body, framed, trailers))
+        return exchange
+
+    async def _send_stream(self, body: Body, framed: bool, trailers: Callable[[], Headers]) -> None:
+        while True:
+            try:
+                data = await body.read()
+            except Overrun as overrun:
+                self._give_up(Fault(Code.BODY_TOO_LARGE, str(overrun)))
+                return
+            if self.closed:
+                return
+            if not data:
+                break
+            if framed:
+                self.transport.writelines(chunk(data))
+            else:
+                self.transport.write(data)
+            while self._write_paused and not self.closed:
+                self._write_waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await self._write_waiter
+                finally:
+                    self._write_waiter = None
+        if framed:
+            self.transport.write(last_chunk(trailers()))
+        self._sending = False
+
+    # -- asyncio ---------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # uvloop's transports do not inherit asyncio's
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        if self._sender is not None:
+            self._sender.cancel()
+        self._wake_writer()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            if self._until_close and exc is None:
+                exchange.finish()
+                exchange.wake()
+            elif self._in_body:
+                exchange.fail(Fault(Code.TRUNCATED, "the upstream closed the connection in the middle of its answer"))
+            elif self._heard or self.exchanges == 1:
+                exchange.fail(Fault(Code.CONNECTION_LOST, "the upstream closed the connection without an answer"))
+            else:
+                exchange.fail(Fault(Code.STALE_CONNECTION, "the upstream closed an idle connection as it was reused"))
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._wake_writer()
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.transport.abort()
+            return
+        self._heard = True
+        self._unaccounted += len(data)
+        try:
+            self._parser.feed_data(data)
+            if self._unaccounted > MAX_HEAD:
+                self._broken(f"a head or trailers of more than {MAX_HEAD} bytes")
+        except httptools.HttpParserUpgrade:
+            self._broken("an upgrade that nobody asked for")
+        except httptools.HttpParserError as error:
+            self._broken(str(error))
+        exchange.wake()
+
+    def _broken(self, why: str) -> None:
+        code = Code.TRUNCATED if self._in_body else Code.PROTOCOL_ERROR
+        self._give_up(Fault(code, f"not valid HTTP: {why}"))
+
+    def _give_up(self, fault: Fault) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.fail(fault)
+        self._abort()
+
+    # -- llhttp ----------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._headers = []
+        self._reason = b""
+        self._in_body = False
+        self._until_close = False
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            if self._exchange is not None:
+                self._exchange.trailers.append((name, value))
+        else:
+            self._headers.append((name, value))
+            if len(self._headers) > MAX_FIELDS:
+                raise ValueError(f"more than {MAX_FIELDS} header fields")
+
+    def on_headers_complete(self) -> None:
+        self._unaccounted = 0
+        exchange = self._exchange
+        if exchange is None:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status != 100 and exchange.on_interim is not None:
+                exchange.on_interim(status, self._headers)
+            return
+        self._keep_alive = self._parser.should_keep_alive()
+        exchange.begin(status, self._reason, self._headers)
+        if has_no_body(self._method, status):
+            # llhttp does not know the request's method, and would wait for the body that Content-Length announces.
+            self._parser = self._new_parser()
+            self._end_exchange()
+        else:
+            self._in_body = True
+            self._until_close = not any(
+                name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._headers
+            )
+
+    def on_body(self, data: bytes) -> None:
+        self._unaccounted = 0
+        if self._exchange is not None:
+            self._exchange.feed(data)
+
+    def on_chunk_header(self) -> None:
+        self._unaccounted = 0
+
+    def on_message_complete(self) -> None:
+        self._unaccounted = 0
+        if self._in_body:
+            self._end_exchange()
+
+    # -- the exchange's end ----------------------------------------------------------------------------------------
+
+    def _end_exchange(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        self._in_body = False
+        if exchange is None:
+            return
+        exchange.finish()
+        exchange.wake()
+        if self._sending:
+            # The upstream answered before it had the whole request (413, say); what is left of it is nobody's.
+            if self._sender is not None:
+                self._sender.cancel()
+            self._keep_alive = False
+        if self._keep_alive and not self.closed:
+            self._release(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        self.closed = True
+        self.transport.close()
+
+    def _abort(self) -> None:
+        self.closed = True
+        if self._sender is not None:
+            self._sender.cancel()
+        self.transport.abort()
+
+    def _pause(self, pause: bool) -> None:
+        if self.closed or self._exchange is None:
+            return
+        if pause:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _wake_writer(self) -> None:
+        if self._write_waiter is not None and not self._write_waiter.done():
+            self._write_waiter.set_result(None)
+
+    def _new_parser(self) -> httptools.HttpResponseParser:
+        parser = httptools.HttpResponseParser(self)
+        # Control characters in a field's value cannot change the framing, and a direct call would have let them pass.
+        parser.set_dangerous_leniencies(lenient_headers=True)
+        return parser

@@ -1,0 +1,148 @@
+"""One request on one upstream connection, and the answer as it arrives.
+
+An exchange belongs to one attempt. It has a single deadline at a time, moved by the engine from phase to phase, that
+costs a timer only when it is really near: per streamed event only a number changes.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from seawall.clock import Clock
+from seawall.faults import Code, Fault
+from seawall.types import Headers
+
+# Above this, reading from the upstream pauses until the agent has taken some (backpressure).
+HIGH_WATER = 256 * 1024
+
+
+class Exchange:
+    """An answer, once `head()` has returned; read it with `read()` and give it up with `close()`."""
+
+    __slots__ = (
+        "_abort", "_chunks", "_clock", "_code", "_deadline", "_fault", "_loop", "_pause", "_paused", "_size", "_timer",
+        "_timer_at", "_waiter", "complete", "has_head", "headers", "on_interim", "reason", "status", "trailers",
+    )  # fmt: skip
+
+    def __init__(
+        self, clock: Clock, abort: Callable[[], None], pause: Callable[[bool], None],
+        on_interim: Callable[[int, Headers], None] | None,
+    ) -> None:  # fmt: skip
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._abort = abort
+        self._pause = pause
+        self._paused = False
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._fault: Fault | None = None
+        self._deadline: float | None = None
+        self._code = Code.TIMEOUT_REQUEST
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self.on_interim = on_interim
+        self.has_head = False
+        self.complete = False
+        self.status = 0
+        self.reason = b""
+        self.headers: Headers = []
+        self.trailers: Headers = []
+
+    # -- for the engine --------------------------------------------------------------------------------------------
+
+    async def head(self) -> Fault | None:
+        """Wait for status and fields; None when they are there."""
+        while not self.has_head:
+            if self._fault is not None:
+                return self._fault
+            await self._wait()
+        return None
+
+    async def read(self) -> bytes | Fault:
+        """All bytes of the body that have arrived, or wait for some; b"" at its proper end, a Fault when it broke or
+        the deadline passed. What arrived before a fault is handed out before the fault."""
+        while not self._chunks:
+            if self._fault is not None:
+                return self._fault
+            if self.complete:
+                return b""
+            await self._wait()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self._pause(False)
+        return data
+
+    def expect_by(self, deadline: float | None, code: Code) -> None:
+        """Whatever is awaited next must come by `deadline` (on the clock, seconds); else reads give Fault(code)."""
+        self._deadline = deadline
+        self._code = code
+        if deadline is not None and (self._timer is None or self._timer_at > deadline) and not self.complete:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._arm(deadline)
+
+    def close(self) -> None:
+        """Done with it. An answer that has not ended closes its connection, so that the upstream stops working."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._chunks.clear()
+        if not self.complete and self._fault is None:
+            self._fault = Fault(Code.AGENT_GONE)
+            self._abort()
+
+    # -- for the connection ----------------------------------------------------------------------------------------
+
+    def begin(self, status: int, reason: bytes, headers: Headers) -> None:
+        self.status, self.reason, self.headers = status, reason, headers
+        self.has_head = True
+
+    def feed(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size >= HIGH_WATER and not self._paused:
+            self._paused = True
+            self._pause(True)
+
+    def finish(self) -> None:
+        self.complete = True
+
+    def fail(self, fault: Fault) -> None:
+        if self._fault is None and not self.complete:
+            self._fault = fault
+            self.wake()
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _arm(self, deadline: float) -> None:
+        self._timer_at = deadline
+        self._timer = self._loop.call_later(max(0.0, deadline - self._clock.now()), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._deadline is None or self.complete or self._fault is not None:
+            return
+        if self._clock.now() < self._deadline:
+            self._arm(self._deadline)
+        elif self._waiter is not None:
+            self._fault = Fault(self._code)
+            self.wake()
+            self._abort()
+        else:
+            # Nobody waits: the agent is the slow one, and its own limit applies. Look again in a while.
+            self._arm(self._clock.now() + 1.0)
