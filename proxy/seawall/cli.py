@@ -3,7 +3,6 @@ heavy imports happen in the command that needs them.
 """
 
 import argparse
-import asyncio
 import os
 import sys
 import tempfile
@@ -119,7 +118,9 @@ def _admin(arguments: argparse.Namespace) -> int:
                 raise Unusable(f"{action} needs an upstream: seawall admin {action} NAME [--model MODEL]")
             answer = admin_client.breaker(path, action, arguments.upstream, arguments.model)
         else:
-            answer = {"health": admin_client.health, "state": admin_client.state, "drain": admin_client.drain}[action](path)
+            answer = {"health": admin_client.health, "state": admin_client.state, "drain": admin_client.drain}[action](
+                path
+            )
     except admin_client.AdminError as error:
         print(f"seawall: {error}", file=sys.stderr)
         return 1

@@ -200,9 +200,7 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
     )
 
 
-def _runtime(
-    revision: str, upstreams: Mapping[str, Upstream], plans: list[tuple[EffectiveRule, Plan]]
-) -> Runtime:
+def _runtime(revision: str, upstreams: Mapping[str, Upstream], plans: list[tuple[EffectiveRule, Plan]]) -> Runtime:
     exact: dict[str, list[Match]] = {}
     prefixes: dict[str, list[Match]] = {}
     bare: dict[str, list[Match]] = {}

@@ -19,7 +19,16 @@ from seawall.outgoing import credential_mark, request_for
 from seawall.relay import Agent, relay
 from seawall.reply import problem_answer, problem_for, told, upstream_headers
 from seawall.runtime import Candidate, Upstream
-from seawall.types import AttemptEnded, CallEnded, CoolingDown, CredentialParked, Observer, Outcome, Safety, ServiceLevel
+from seawall.types import (
+    AttemptEnded,
+    CallEnded,
+    CoolingDown,
+    CredentialParked,
+    Observer,
+    Outcome,
+    Safety,
+    ServiceLevel,
+)
 from seawall.upstream.exchange import Exchange
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit, enter
@@ -122,10 +131,11 @@ class Engine:
             open=visit.breaker.refuses(now) or upstream.transport.refuses(now),
             probe=visit.probe,
             left=None if call.deadline is None else call.deadline - now,
+            repeatable=again,
         )
-        decision = run.retry.next(fault, standing, lambda: again and upstream.budget.withdraw(now), self._rng)
+        decision = run.retry.next(fault, standing, lambda: upstream.budget.withdraw(now), self._rng)
+        run.ledger.retries = run.retry.retries
         if isinstance(decision, Wait):
-            run.ledger.retries += 1
             self._attempted(run, visit, fault, started, f"retry in {decision.seconds:.2f} s")
             return decision.seconds
         if isinstance(decision, Next) and self._move(run, others):
@@ -357,7 +367,7 @@ class Engine:
         problem = problem_for(fault, call.id, upstream=ledger.upstream, attempts=ledger.attempts)
         headers, body = problem_answer(call.plan.dialect, call.facts, problem)
         headers += told(call, ledger)
-        if ledger.attempts > 1:
+        if ledger.retries:
             headers.append((b"x-should-retry", b"false"))
         run.agent.start(fault.rule.status, headers)
         run.agent.write(body)
@@ -410,7 +420,6 @@ class Engine:
             if ledger.fault is None and run.visit.candidate.upstream.cooldowns:
                 key = self._rest_key(run, run.visit.candidate)
                 run.visit.candidate.upstream.cooldowns.clear(key, run.visit.entered)
-        run.call.body.close()
 
     def _attempted(self, run: Run, visit: Visit, fault: Fault | None, started: float, then: str) -> None:
         self._observe(

@@ -153,9 +153,7 @@ def _broken(status: int, category: Category, action: str) -> Rule:
 
 
 def _late(action: str) -> Rule:
-    return Rule(
-        504, Retry.LAST_RESORT, Sample.BAD, Failover.YES, Category.TIMEOUT, Severity.HIGH, True, action
-    )
+    return Rule(504, Retry.LAST_RESORT, Sample.BAD, Failover.YES, Category.TIMEOUT, Severity.HIGH, True, action)
 
 
 def _refused(status: int, category: Category, action: str, fallback_on: str = "") -> Rule:
@@ -169,9 +167,7 @@ def _own(
     status: int, category: Category, action: str, *, recoverable: bool = False, failover: Failover = Failover.NO
 ) -> Rule:
     """Made by seawall itself before anything was sent; no upstream is to blame."""
-    return Rule(
-        status, Retry.NEVER, Sample.VOID, failover, category, Severity.MEDIUM, recoverable, action, sent=False
-    )
+    return Rule(status, Retry.NEVER, Sample.VOID, failover, category, Severity.MEDIUM, recoverable, action, sent=False)
 
 
 RULES: dict[Code, Rule] = {
@@ -180,18 +176,37 @@ RULES: dict[Code, Rule] = {
     Code.CONNECT_TIMEOUT: _never_sent(504, "check that the upstream is reachable from here, or raise timeouts.connect"),
     Code.TLS_FAILED: _never_sent(502, "check the upstream's certificate and tls settings"),
     Code.CREDENTIAL_UNREADABLE: Rule(
-        502, Retry.NEVER, Sample.VOID, Failover.YES, Category.AUTHENTICATION, Severity.CRITICAL, True,
-        "check that auth.keyFile is mounted and readable", sent=False,
+        502,
+        Retry.NEVER,
+        Sample.VOID,
+        Failover.YES,
+        Category.AUTHENTICATION,
+        Severity.CRITICAL,
+        True,
+        "check that auth.keyFile is mounted and readable",
+        sent=False,
     ),
     Code.CONNECTION_LOST: _broken(502, Category.NETWORK, "retry; the upstream closed the connection"),
     # A pooled connection that the upstream closed while our request was under way says nothing about its health.
     Code.STALE_CONNECTION: Rule(
-        502, Retry.YES, Sample.VOID, Failover.YES, Category.NETWORK, Severity.LOW, True,
+        502,
+        Retry.YES,
+        Sample.VOID,
+        Failover.YES,
+        Category.NETWORK,
+        Severity.LOW,
+        True,
         "retry; the upstream closed an idle connection",
     ),
     Code.PROTOCOL_ERROR: _broken(502, Category.DATA_CORRUPTION, "retry; the upstream did not answer in valid HTTP"),
     Code.TIMEOUT_REQUEST: Rule(
-        504, Retry.NEVER, Sample.BAD, Failover.NO, Category.TIMEOUT, Severity.HIGH, True,
+        504,
+        Retry.NEVER,
+        Sample.BAD,
+        Failover.NO,
+        Category.TIMEOUT,
+        Severity.HIGH,
+        True,
         "retry, or raise timeouts.request",
     ),
     Code.TIMEOUT_ATTEMPT: _late("retry, or raise timeouts.backendRequest"),
@@ -212,26 +227,56 @@ RULES: dict[Code, Rule] = {
         409, Retry.YES, Sample.IGNORED, Failover.YES, Category.VALIDATION, Severity.MEDIUM, True, "retry"
     ),
     Code.RATE_LIMITED: Rule(
-        429, Retry.YES, Sample.COOLDOWN, Failover.PREFERRED, Category.RATE_LIMIT, Severity.MEDIUM, True,
-        "slow down, or wait as long as Retry-After says", backoff=1.0, hinted=True,
+        429,
+        Retry.YES,
+        Sample.COOLDOWN,
+        Failover.PREFERRED,
+        Category.RATE_LIMIT,
+        Severity.MEDIUM,
+        True,
+        "slow down, or wait as long as Retry-After says",
+        backoff=1.0,
+        hinted=True,
     ),
     Code.QUOTA_EXHAUSTED: Rule(
-        429, Retry.NEVER, Sample.PARK, Failover.YES, Category.RESOURCE_EXHAUSTION, Severity.CRITICAL, False,
+        429,
+        Retry.NEVER,
+        Sample.PARK,
+        Failover.YES,
+        Category.RESOURCE_EXHAUSTION,
+        Severity.CRITICAL,
+        False,
         "raise the account's quota or credit, or add an upstream with another credential",
     ),
     Code.SERVER_ERROR: _broken(502, Category.UNKNOWN, "retry"),
     Code.OVERLOADED: Rule(
-        503, Retry.ONCE, Sample.BAD, Failover.PREFERRED, Category.RESOURCE_EXHAUSTION, Severity.HIGH, True,
-        "retry later, or add an upstream to fail over to", backoff=1.0, hinted=True,
+        503,
+        Retry.ONCE,
+        Sample.BAD,
+        Failover.PREFERRED,
+        Category.RESOURCE_EXHAUSTION,
+        Severity.HIGH,
+        True,
+        "retry later, or add an upstream to fail over to",
+        backoff=1.0,
+        hinted=True,
     ),
     Code.AGENT_GONE: Rule(
         499, Retry.NEVER, Sample.VOID, Failover.NO, Category.NETWORK, Severity.LOW, True, "none; the agent went away"
     ),
     Code.AGENT_STALLED: Rule(
-        499, Retry.NEVER, Sample.VOID, Failover.NO, Category.NETWORK, Severity.LOW, True,
+        499,
+        Retry.NEVER,
+        Sample.VOID,
+        Failover.NO,
+        Category.NETWORK,
+        Severity.LOW,
+        True,
         "read the answer faster, or raise timeouts.agentWrite",
     ),
-    Code.BREAKER_OPEN: _own(503, Category.RESOURCE_EXHAUSTION, "retry later; its upstreams are failing", recoverable=True),
+    Code.BREAKER_OPEN: _own(
+        503, Category.RESOURCE_EXHAUSTION, "retry later; its upstreams are failing", recoverable=True
+    ),
     Code.QUEUE_FULL: _own(
         503, Category.RESOURCE_EXHAUSTION, "retry later, or raise concurrency", recoverable=True, failover=Failover.YES
     ),

@@ -65,7 +65,7 @@ _VISIBLE = bytes(b if 0x20 <= b < 0x7F else 0x3F for b in range(256))
 def upstream_headers(call: Call, ledger: Ledger, headers: Headers) -> Headers:
     """An upstream's fields and ours. After a call that we retried ourselves has failed all the same, the agent's SDK
     is told not to multiply (SEMANTICS §2); one that we did not retry is left to it."""
-    spent = ledger.fault is not None and ledger.attempts > 1
+    spent = ledger.fault is not None and ledger.retries > 0
     fields = end_to_end(headers, _OURS_AND_ADVICE if spent else _OURS)
     fields += told(call, ledger)
     if spent:

@@ -1,4 +1,5 @@
-"""The composition root of `seawall serve`: makes every part once, hands it its dependencies, and takes it down in order.
+"""The composition root of `seawall serve`: makes every part once, hands it its dependencies, and takes it
+down in order.
 
 Start: policy → runtime → ingress → admin → file watch. Stop (SIGTERM, SIGINT or the drain action): stop accepting,
 let calls finish up to a limit, close the rest.
@@ -7,7 +8,6 @@ let calls finish up to a limit, close the rest.
 import asyncio
 import os
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,28 +85,27 @@ class Events:
 class Service:
     """One running proxy."""
 
-    def __init__(self, options: Options, clock: Clock | None = None) -> None:
+    def __init__(self, options: Options, *, log_fd: int = 1, clock: Clock | None = None) -> None:
+        """`log_fd` takes the access log; it stays the caller's to close."""
         self.options = options
         self._clock = clock = clock or SystemClock()
-        self._events = Events()
+        self.events = Events()
         self._buffers = Buffers(options.buffer_budget)
         self._pool = Pool(clock)
         self._runtime: Runtime | None = None
-        self.engine = Engine(self._pool, clock, system_rng(), self._events, self._buffers)
+        self.engine = Engine(self._pool, clock, system_rng(), self.events, self._buffers)
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._metrics = Metrics(self._registry, clock)
         self._recent = Recent(clock)
-        self.view = View(
-            lambda: self._runtime, self.engine, self._buffers, self._metrics, self._events, clock
-        )
-        self._writer = LineWriter(sys.stdout.fileno(), name="access-log")
+        self.view = View(lambda: self._runtime, self.engine, self._buffers, self._metrics, self.events, clock)
+        self._writer = LineWriter(log_fd, name="access-log")
         log: Observer = AccessLog(self._writer, clock)
         if options.log_format == "text":
-            log = TextLog(self._writer, clock, colour=wants_colour(1, os.environ))
+            log = TextLog(self._writer, clock, colour=wants_colour(log_fd, os.environ))
         self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer})
-        self._events.observers += [self._metrics, log, self._recent, self._remember]
+        self.events.observers += [self._metrics, log, self._recent, self._remember]
         self._ingress: Server | None = None
         self._admin: Admin | None = None
         self.admin_port = 0
@@ -128,8 +127,8 @@ class Service:
     async def start(self, policy: EffectivePolicy) -> None:
         """Listen. Raises OSError for an address that cannot be had or a file that cannot be used."""
         self.apply(policy)
-        self._events(Reloaded(policy.revision))
-        handler = AgentHandler(self._current, self.engine, self._buffers, self._events, self._clock)
+        self.events(Reloaded(policy.revision))
+        handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock)
         self._ingress = await serve(handler, self.options.listen.host, self.options.listen.port, clock=self._clock)
         pages = Pages(self.view, self._live, self._registry, self._recent, self.view, self._clock)
         self._admin = Admin(pages)
@@ -139,7 +138,7 @@ class Service:
     async def run(self) -> None:
         """Serve until told to stop; finish what is under way."""
         loop = asyncio.get_running_loop()
-        reloader = Reloader(self.options.policies, self.apply, self._events)
+        reloader = Reloader(self.options.policies, self.apply, self.events)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, reloader.ask)

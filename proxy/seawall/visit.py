@@ -43,8 +43,9 @@ class Visit:
         )
 
     def committed(self, now: float) -> None:
-        """A stream was committed: the permit is free for the next probe, the sample comes at the stream's end."""
+        """A stream was committed: permits are free for the next probe, the samples come at the stream's end."""
         self.breaker.committed(self.ticket, now)
+        self.candidate.upstream.transport.committed(self.transport_ticket, now)
 
     def settle(self, fault: Fault | None, slow: bool, now: float, rng: Rng) -> list[BreakerMoved]:
         """Give both samples. `fault` None is a good answer."""
@@ -80,10 +81,15 @@ def moves(upstream: str, key: str, moved: tuple[Moved, ...], now: float) -> list
 def enter(candidate: Candidate, model: str, now: float, rng: Rng, sole: bool) -> Visit | Refused:
     """Ask both breakers; a Refused takes no ticket away."""
     upstream = candidate.upstream
+    breaker = upstream.breaker(model, now)
+    if breaker.refuses(now, sole):
+        # Asked first, so that the transport's breaker is not moved to half-open for nothing.
+        refused = breaker.admit(now, rng, sole=sole)
+        assert isinstance(refused, Refused)
+        return refused
     transport = upstream.transport.admit(now, rng, sole=sole)
     if isinstance(transport, Refused):
         return transport
-    breaker = upstream.breaker(model, now)
     ticket = breaker.admit(now, rng, sole=sole)
     if isinstance(ticket, Refused):
         upstream.transport.settle(transport, Verdict.VOID, now, rng)

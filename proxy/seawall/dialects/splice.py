@@ -9,8 +9,9 @@ import msgspec
 
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 
-# Each try decodes the body once more; whoever nests more look-alikes than this with the very same name gets None.
-_TRIES = 16
+# Each try decodes the body once more. Clients write the model first or last; behind more look-alikes than this with the
+# very same name, on both sides, it is not looked for.
+_TRIES = 8
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -40,7 +41,7 @@ def with_model(body: bytes, model: str) -> bytes | None:
         return body
     value = msgspec.json.encode(model)
     spans = [match.span(1) for match in _MODEL.finditer(body) if _text(match[1]) == current]
-    for start, end in [*reversed(spans)][:_TRIES]:
+    for start, end in [*spans[: -_TRIES - 1 : -1], *spans[:_TRIES]]:
         spliced = body[:start] + value + body[end:]
         if _model(spliced) == model:
             return spliced

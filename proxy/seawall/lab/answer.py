@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from seawall.lab.plan import Scenario, Trouble
-from seawall.lab.schema import instance
+from seawall.lab.schema import SchemaError, instance
 from seawall.types import Headers
 
 Json = Mapping[str, Any]
@@ -171,17 +171,24 @@ def _chosen(functions: list[Tool], ask: Ask, scenario: Scenario) -> list[Tool]:
 def _call(tools: list[Tool], scenario: Scenario) -> Said:
     return Said(
         calls=tuple(
-            ToolCall(tool.name, scenario.args if scenario.args is not None else encode(instance(tool.schema)).decode())
+            ToolCall(tool.name, scenario.args if scenario.args is not None else _generated(tool.schema))
             for tool in tools
         )
     )
+
+
+def _generated(schema: object) -> str:
+    try:
+        return encode(instance(schema)).decode()
+    except SchemaError as error:
+        raise RejectedError(Trouble.INVALID, str(error)) from error
 
 
 def _text(ask: Ask, scenario: Scenario, seed: int) -> Said:
     if scenario.text is not None:
         words = scenario.text.split(" ")
     elif ask.schema is not None:
-        return Said(tuple(slices(encode(instance(ask.schema)).decode())))
+        return Said(tuple(slices(_generated(ask.schema))))
     else:
         source = random.Random(f"{seed}/{ask.prompt}")
         words = source.choices(_WORDS, k=12 if scenario.tokens is None else scenario.tokens)

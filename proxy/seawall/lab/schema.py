@@ -10,6 +10,7 @@ from typing import Any
 from seawall.lab.pattern import sample
 
 _DEPTH = 6
+_VALUES = 10_000
 _FORMATS = {
     "date": "2025-01-31",
     "time": "12:00:00Z",
@@ -29,13 +30,37 @@ _FORMATS = {
 _BY_NAME = {"sql": "SELECT 1", "query": "SELECT 1", "statement": "SELECT 1"}
 
 
+class SchemaError(ValueError):
+    """A document that is no JSON schema."""
+
+
+class _Root:
+    """The whole document, which references point into, and how many more values may be made for it."""
+
+    __slots__ = ("document", "left")
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.left = _VALUES
+
+
 def instance(schema: object) -> Any:
-    """A value for `schema`: examples, defaults and constants first, then the smallest that fits."""
-    root = schema if isinstance(schema, Mapping) else {}
-    return _value(root, root, _DEPTH, "")
+    """A value for `schema`: examples, defaults and constants first, then the smallest that fits.
+
+    Raises SchemaError for what is no schema.
+    """
+    root = _Root(schema if isinstance(schema, Mapping) else {})
+    try:
+        return _value(schema, root, _DEPTH, "")
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        # Keywords with values of the wrong type, anywhere in a document that a stranger wrote.
+        raise SchemaError(f"Invalid schema: {error}") from error
 
 
-def _value(schema: object, root: Mapping[str, Any], depth: int, name: str) -> Any:
+def _value(schema: object, root: _Root, depth: int, name: str) -> Any:
+    root.left -= 1
+    if root.left < 0:
+        raise SchemaError("the schema asks for too large a value")
     if not isinstance(schema, Mapping):
         return "lab"  # `true`: anything goes
     schema = _resolved(schema, root)
@@ -72,7 +97,7 @@ def _value(schema: object, root: Mapping[str, Any], depth: int, name: str) -> An
             return _string(schema, name)
 
 
-def _resolved(schema: object, root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolved(schema: object, root: _Root) -> Mapping[str, Any]:
     """Follow `$ref` within the document and fold `allOf` in."""
     if not isinstance(schema, Mapping):
         return {}
@@ -80,7 +105,7 @@ def _resolved(schema: object, root: Mapping[str, Any]) -> Mapping[str, Any]:
         ref = schema.get("$ref")
         if not isinstance(ref, str):
             break
-        target: Any = root
+        target: Any = root.document
         for step in ref.removeprefix("#").strip("/").split("/"):
             if step:
                 target = (
@@ -102,7 +127,7 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _pick(options: list[Any], root: Mapping[str, Any], depth: int) -> Any:
+def _pick(options: list[Any], root: _Root, depth: int) -> Any:
     """The first option that is not null; near the depth limit null, or the option with the fewest properties."""
     plain = [option for option in options if _resolved(option, root).get("type") != "null"]
     if depth <= 1 and len(plain) < len(options):
@@ -112,7 +137,7 @@ def _pick(options: list[Any], root: Mapping[str, Any], depth: int) -> Any:
     return plain[0] if plain else {"type": "null"}
 
 
-def _object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+def _object(schema: Mapping[str, Any], root: _Root, depth: int) -> dict[str, Any]:
     properties = schema.get("properties", {})
     required = schema.get("required", ())
     wanted = properties if depth > 1 else [name for name in properties if name in required]
@@ -126,7 +151,7 @@ def _object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> d
     return made
 
 
-def _array(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> list[Any]:
+def _array(schema: Mapping[str, Any], root: _Root, depth: int) -> list[Any]:
     made = [_value(item, root, depth - 1, "") for item in schema.get("prefixItems", ())]
     most = int(schema.get("maxItems", 1_000))
     least = min(int(schema.get("minItems", 0)), 1_000)

@@ -147,7 +147,7 @@ WORDS: tuple[Word, ...] = (
         lambda m: _set(error_body=Trouble(m[1] or "server")),
     ),
     _word(
-        "reset[-N]",
+        "reset-N",
         "reset-3",
         r"reset-(\d+|prelude)",
         "TCP reset after the head and N events (`reset-0`: right after the head)",
@@ -238,8 +238,8 @@ WORDS: tuple[Word, ...] = (
         lambda m: _set(huge=int(m[1] or 10) * _SIZES[m[2] or ("" if m[1] else "g")]),
     ),
     _word(
-        "latency[-KIND]-A[-B]",
-        "latency-lognormal-300ms-0.5",
+        "latency-A",
+        "latency-200ms",
         rf"latency-(?:(?P<kind>constant)-)?(?P<a>{_DURATION})(?P<b>)",
         "the first byte comes after A",
         _latency,

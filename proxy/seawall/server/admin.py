@@ -1,5 +1,5 @@
-"""The admin server: probes, metrics, reports and the dashboard on a TCP port; the same with actions on a Unix socket that
-only this user may open. It reads live state through Protocols, and offers nothing that changes anything over TCP.
+"""The admin server: probes, metrics, reports and the dashboard on a TCP port; the same with actions on a Unix socket,
+which only this user may open. It reads live state through Protocols, and offers nothing that changes anything over TCP.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """The client's side of the admin Unix socket, for `seawall admin`. Every failure is one line that says what and
 where."""
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
@@ -41,8 +42,7 @@ def drain(path: Path, timeout: float = 5.0) -> dict[str, object]:
 def _ask(path: Path, method: str, target: str, timeout: float) -> dict[str, object]:
     import httpx  # only the command line needs it
 
-    if not path.exists():
-        raise AdminError(f"no admin socket at {path}: is seawall running here, with that socket?")
+    _reach(path, timeout)
     transport = httpx.HTTPTransport(uds=str(path))
     try:
         with httpx.Client(transport=transport, base_url="http://seawall", timeout=timeout, trust_env=False) as client:
@@ -52,6 +52,18 @@ def _ask(path: Path, method: str, target: str, timeout: float) -> dict[str, obje
     except httpx.TransportError as error:
         raise AdminError(f"cannot talk to seawall on {path}: {error}") from error
     return _read(path, answer)
+
+
+def _reach(path: Path, timeout: float) -> None:
+    """Connect once, for an error in the system's own words (httpx wraps them, and leaves its socket open)."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(timeout)
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError as error:
+            raise AdminError(f"no admin socket at {path}: is seawall running here, with that socket?") from error
+        except OSError as error:
+            raise AdminError(f"cannot talk to seawall on {path}: {error.strerror or error}") from error
 
 
 def _read(path: Path, answer: "httpx.Response") -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from seawall.call import Buffers, Call, Replay
 from seawall.clock import Clock
@@ -33,42 +34,32 @@ class AgentHandler:
     async def __call__(self, exchange: Exchange) -> None:
         head, runtime = exchange.head, self._runtime()
         request_id = "sw_" + os.urandom(9).hex()
-        path, target = _origin_form(head.target)
-        matches = runtime.match(head, path)
-        claimed = None
-        if not matches:
-            claimed = dialect_for_bare(head)
-            matches = list(runtime.bare.get(claimed.name, ())) if claimed is not None else []
-        if not matches:
-            dialect = claimed or REGISTRY["Generic"]
-            self._refuse(exchange, request_id, dialect, Fault(Code.NO_ROUTE, f"no route takes {path}"), runtime)
+        routing = route_for(runtime, head)
+        if not routing.matches:
+            self._refuse(exchange, request_id, routing.dialect, Fault(Code.NO_ROUTE, routing.why), runtime)
             return
-        first = matches[0].plan
+        first = routing.matches[0].plan
         body = Replay(exchange.body, exchange.trailers, self._buffers)
         try:
             length = content_length(head.headers)
             if first.max_body is not None and length is not None and length > first.max_body:
                 raise Overrun(f"the body exceeds {first.max_body} bytes")
             await body.fill(first.replay_buffer, first.max_body)
+            found = choose(routing, head, body.data if body.whole else b"")
+            if found.match is None:
+                fault = Fault(Code.NO_ROUTE, found.why)
+                self._refuse(exchange, request_id, first.dialect, fault, runtime, first)
+                return
+            await self._engine.run(self._call(exchange, request_id, found, body), exchange)
         except Overrun as overrun:
-            body.close()
-            self._refuse(exchange, request_id, first.dialect, Fault(Code.BODY_TOO_LARGE, str(overrun)), runtime, first)
-            return
-        except BaseException:
-            body.close()
-            raise
-        match, rest, facts = _choose(matches, head, target, body, bare=claimed is not None)
-        if match is None:
-            body.close()
-            fault = Fault(Code.NO_ROUTE, f"no rule of the route takes the model {facts.model!r}")
+            fault = Fault(Code.BODY_TOO_LARGE, str(overrun))
             self._refuse(exchange, request_id, first.dialect, fault, runtime, first)
-            return
-        call = self._call(exchange, request_id, match.plan, facts, rest, body, bare=claimed is not None)
-        await self._engine.run(call, exchange)
+        finally:
+            body.close()
 
-    def _call(
-        self, exchange: Exchange, request_id: str, plan: Plan, facts: Facts, rest: str, body: Replay, *, bare: bool
-    ) -> Call:
+    def _call(self, exchange: Exchange, request_id: str, found: "Found", body: Replay) -> Call:
+        assert found.match is not None
+        plan, facts = found.match.plan, found.facts
         chunked, sdk_retries, sdk_timeout = _hints(exchange.head)
         timeouts, received = plan.timeouts, exchange.received_at
         deadline: float | None = None
@@ -78,7 +69,17 @@ class AgentHandler:
             # A default never cuts what a direct call would have finished: the SDK's own patience counts.
             deadline = received + max(timeouts.request, sdk_timeout)
         return Call(
-            request_id, exchange.head, facts, plan, rest, bare, body, chunked, received, deadline, sdk_retries
+            request_id,
+            exchange.head,
+            facts,
+            plan,
+            found.rest,
+            found.bare,
+            body,
+            chunked,
+            received,
+            deadline,
+            sdk_retries,
         )
 
     def _refuse(
@@ -106,19 +107,62 @@ class AgentHandler:
         )  # fmt: skip
 
 
-def _choose(
-    matches: list[Match], head: Head, target: str, body: Replay, *, bare: bool
-) -> tuple[Match | None, str, Facts]:
-    """The first match that takes the request's model; head → route was decided before (SEMANTICS §9)."""
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What a request's head decides: the rules that may take it, in order, or why there are none."""
+
+    matches: list[Match]
+    dialect: Dialect
+    target: str
+    bare: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What head and facts decide together. rest: path and query below the prefix."""
+
+    match: Match | None
+    facts: Facts
+    rest: str
+    bare: bool
+    why: str = ""
+
+
+def route_for(runtime: Runtime, head: Head) -> Routing:
+    """By prefix and header fields; a path that no prefix takes may be a provider's own (`/v1/messages`), and then goes
+    to the first route of that dialect."""
+    path, target = _origin_form(head.target)
+    matches = runtime.match(head, path)
+    if matches:
+        return Routing(matches, matches[0].plan.dialect, target, False)
+    dialect = dialect_for_bare(head)
+    if dialect is None:
+        return Routing([], REGISTRY["Generic"], target, False, f"no route takes {path}")
+    bare = [m for m in runtime.bare.get(dialect.name, ()) if m.takes_head(head)]
+    why = "" if bare else f"{path} is {dialect.name}'s, and no route has that dialect"
+    return Routing(bare, dialect, target, True, why)
+
+
+def choose(routing: Routing, head: Head, body: bytes) -> Found:
+    """The first rule that takes the request's model (SEMANTICS §9: head → route, facts → rule within it)."""
     facts, dialect = _UNREAD, None
-    for match in matches:
-        rest = target if bare else target[len(match.prefix) :]
+    for match in routing.matches:
+        rest = routing.target if routing.bare else routing.target[len(match.prefix) :]
         if match.plan.dialect is not dialect:
             dialect = match.plan.dialect
-            facts = dialect.read(head, rest, body.data if body.whole else b"")
+            facts = dialect.read(head, rest, body)
         if match.takes_model(facts):
-            return match, rest, facts
-    return None, target, facts
+            return Found(match, facts, rest, routing.bare)
+    return Found(None, facts, routing.target, routing.bare, f"no rule of the route takes the model {facts.model!r}")
+
+
+def find_route(runtime: Runtime, head: Head, body: bytes) -> Found:
+    """Both decisions at once, for a request that is all there."""
+    routing = route_for(runtime, head)
+    if not routing.matches:
+        return Found(None, _UNREAD, routing.target, routing.bare, routing.why)
+    return choose(routing, head, body)
 
 
 def _origin_form(target: str) -> tuple[str, str]:

@@ -53,7 +53,8 @@ class RequestBody:
         self.trailers: Headers = []
 
     async def read(self) -> bytes:
-        """The next bytes; b"" at the end. The first read asks an agent that waits for it to go on (RFC 9110 §10.1.1)."""
+        """The next bytes; b"" at the end. The first read asks an agent that waits for it to go on (RFC 9110
+        §10.1.1)."""
         while not self._chunks:
             if self.complete:
                 return b""
@@ -205,6 +206,8 @@ class Exchange:
         self.transport.close()
 
     def _send(self, pieces: list[bytes]) -> None:
+        if self.transport.is_closing():
+            return
         if self._pending:
             pieces[0] = self._pending + pieces[0]
             self._pending = b""
@@ -214,6 +217,6 @@ class Exchange:
             self.transport.writelines(pieces)
 
     def _flush(self) -> None:
-        if self._pending:
+        if self._pending and not self.transport.is_closing():
             self.transport.write(self._pending)
             self._pending = b""

@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._server.lines.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.lines.discard(self)
+        self._server.forget(self)
         self._queue.clear()
         if self._task is not None:
             self._task.cancel()
@@ -225,14 +225,14 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, exchange: Exchange) -> None:
         self._current = None
+        if self.transport.is_closing():
+            return
         if not exchange.ended:
             if exchange.started:
                 exchange.abort()
-            else:
-                self._write_refusal(Code.INTERNAL, "an internal error; see seawall's log")
-                exchange.keep_alive = False
-        if self.transport.is_closing():
-            return
+                return
+            self._write_refusal(Code.INTERNAL, "an internal error; see seawall's log")
+            exchange.keep_alive = False
         if not exchange.body.complete:
             self._linger()
         elif not exchange.keep_alive:
@@ -311,9 +311,7 @@ class Connection(asyncio.Protocol):
 class Server:
     """A listening ingress."""
 
-    def __init__(
-        self, handler: Handler, limits: Limits, refusal: Callable[[Code, str], bytes], clock: Clock
-    ) -> None:
+    def __init__(self, handler: Handler, limits: Limits, refusal: Callable[[Code, str], bytes], clock: Clock) -> None:
         self.handler = handler
         self.limits = limits
         self.refusal = refusal
@@ -321,6 +319,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.lines: set[Connection] = set()
         self.closing = False
+        self._gone = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -346,15 +345,26 @@ class Server:
         for line in list(self.lines):
             if not line.busy:
                 line.transport.close()
-        deadline = self.clock.now() + grace
-        while self.lines and self.clock.now() < deadline:
-            await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(grace):
+                await self._empty()
+        except TimeoutError:
+            pass
         if self._sweeper is not None:
             self._sweeper.cancel()
         for line in list(self.lines):
             line.transport.abort()
-        while self.lines:
-            await asyncio.sleep(0)
+        await self._empty()
+
+    def forget(self, line: Connection) -> None:
+        self.lines.discard(line)
+        if not self.lines:
+            self._gone.set()
+
+    async def _empty(self) -> None:
+        self._gone.clear()
+        if self.lines:
+            await self._gone.wait()
 
     def _sweep(self) -> None:
         now = self.clock.now()
@@ -368,7 +378,10 @@ def plain_refusal(code: Code, message: str) -> bytes:
     rule = code.rule
     error = {"message": message, "type": "invalid_request_error", "code": code.value.lower()}
     return msgspec.json.encode(
-        {"error": error, "seawall": {"code": code.value, "category": rule.category.value, "recoverable": rule.recoverable}}
+        {
+            "error": error,
+            "seawall": {"code": code.value, "category": rule.category.value, "recoverable": rule.recoverable},
+        }
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # A line longer than this has its texts cut to _MAX_TEXT characters each.
 _MAX_LINE = 8 * 1024
 _MAX_TEXT = 512
+_MAX_TEXTS = 50
 _MAX_CLEAN = 2048
 _COMMA, _NEWLINE = b",\n"
 
@@ -57,11 +58,11 @@ class AccessLog:
 
     def _looked_through(self, event: CallEnded) -> CallEnded:
         path, model = redact(event.path), redact(event.model)
-        if path == event.path and model == event.model and len(path) + len(model) <= _MAX_TEXT:
+        if path == event.path and model == event.model:
             if len(self._clean) >= _MAX_CLEAN:
                 self._clean.clear()
             self._clean.update((path, model))
-        skipped = tuple(redact(text) for text in event.skipped)
+        skipped = tuple(redact(text) for text in event.skipped[:_MAX_TEXTS])
         return dataclasses.replace(event, path=path, model=model, skipped=skipped)
 
     def _line(self, head: bytes, event: Event) -> bytes:
@@ -125,5 +126,5 @@ def _mapped(event: Event, change: Callable[[str], str]) -> Event:
         if isinstance(value, str):
             changed[field.name] = change(value)
         elif isinstance(value, tuple):
-            changed[field.name] = tuple(change(text) for text in value[:50])
+            changed[field.name] = tuple(change(text) for text in value[:_MAX_TEXTS])
     return dataclasses.replace(event, **changed)  # type: ignore[arg-type]

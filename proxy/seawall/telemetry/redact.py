@@ -24,6 +24,11 @@ _SECRET = re.compile(
 )
 
 
-def redact(text: str) -> str:
-    """The text with everything that looks like a credential replaced by `[redacted]`."""
-    return _SECRET.sub(REDACTED, text)
+def redact(text: str, limit: int = 512) -> str:
+    """The text with everything that looks like a credential replaced by `[redacted]`, cut to `limit` characters.
+
+    Only the first 2 * limit are looked at: agents choose these texts, and a search through megabytes would hold the
+    event loop up. Twice, so that a credential that the cut goes through is not shown by its first half.
+    """
+    clean = _SECRET.sub(REDACTED, text[: 2 * limit])
+    return clean if len(clean) <= limit and len(text) <= 2 * limit else clean[:limit] + "…"

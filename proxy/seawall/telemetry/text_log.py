@@ -116,5 +116,5 @@ def _seconds(seconds: float) -> str:
 
 def _clean(text: str) -> str:
     """Printable, on one line, without credentials, not endless."""
-    cut = redact(text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…")
+    cut = redact(text, _MAX_TEXT)
     return cut if cut.isprintable() else "".join(c if c.isprintable() else "�" for c in cut)

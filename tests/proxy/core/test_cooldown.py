@@ -81,3 +81,10 @@ def test_memory_is_bounded_whatever_models_agents_name() -> None:
     for number in range(1000):
         cooldowns.rest(number, number, 3600.0)
     assert [resting.key for resting in cooldowns.snapshot(1000.0)] == list(range(990, 1000))
+
+
+def test_it_is_false_while_nobody_rests() -> None:
+    cooldowns = Cooldowns()
+    assert not cooldowns
+    cooldowns.rest(KEY, 0.0, 5.0)
+    assert cooldowns

@@ -135,7 +135,7 @@ def test_no_text_crashes_the_parser(text: str) -> None:
 
 @given(EXAMPLES, EXAMPLES)
 def test_two_words_commute_or_contradict(one: str, other: str) -> None:
-    results = []
+    results: list[Plan | None] = []
     for text in (f"{one}+{other}", f"{other}+{one}"):
         try:
             results.append(plan(text))

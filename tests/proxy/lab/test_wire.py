@@ -337,7 +337,7 @@ async def test_steps_in_the_header_are_taken_one_per_attempt(send: Send) -> None
 
 
 async def test_flapping_follows_the_clock(send: Send) -> None:
-    states = set()
+    states = set[bytes]()
     until = time.monotonic() + 3.0
     while len(states) < 2 and time.monotonic() < until:
         states.add((await send("flap-100ms-100ms-500")).data[9:12])

@@ -85,7 +85,8 @@ def test_a_failed_call_counts_its_fault_and_lowers_availability(
 ) -> None:
     metrics(replace(call, outcome=Outcome.ERROR, fault="BREAKER_OPEN", status=503, upstream="", usage=None))
     full = {
-        "route": "chat", "upstream": "", "model": "gpt-4o", "outcome": "error", "fault": "BREAKER_OPEN", "status": "5xx",
+        "route": "chat", "upstream": "", "model": "gpt-4o", "outcome": "error", "fault": "BREAKER_OPEN",
+        "status": "5xx",
     }  # fmt: skip
     assert registry.get_sample_value("seawall_requests_total", full) == 1
     assert (metrics.calls_total, metrics.failed_total) == (1, 1)
