@@ -140,7 +140,6 @@ async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Faul
     limit = plan.max_hold if contract else PRELUDE
     fits = length <= limit if length is not None else contract
     if not terms.hold or not fits or plan.commit is Commit.HEADERS:
-        answer.whole = exchange.complete and length == 0
         return None
     broken = await _collect(answer, limit)
     if isinstance(broken, Fault):
@@ -176,7 +175,8 @@ async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
         if isinstance(data, Fault):
             return data
         if not data:
-            answer.hold(watch.end() if answer.decoder is None else b"")
+            rest = watch.end()
+            answer.hold(rest if answer.decoder is None else b"")
             answer.whole = True
             return _verdict(answer, watch) if watch.fault else _whole(watch)
         size += len(data)

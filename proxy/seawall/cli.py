@@ -5,11 +5,11 @@ heavy imports happen in the command that needs them.
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seawall import __version__
+from seawall.terminal import Unusable, default_socket
 
 EXIT_CODES = """exit codes:
   0  done, or stopped as asked
@@ -40,10 +40,6 @@ _ADMIN_EXAMPLES = """examples:
   seawall admin isolate openai --model gpt-4o
   seawall admin reset openai
 """
-
-
-class Unusable(Exception):
-    """What a person can mend: printed as one line, exit code 2."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -129,12 +125,6 @@ def _admin(arguments: argparse.Namespace) -> int:
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
-
-
-def default_socket(admin: str) -> str:
-    """Where the actions' socket of a proxy with this admin address is: one per port, so that several can run."""
-    folder = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/seawall-{os.getuid()}"
-    return f"{folder}/seawall-{admin.rpartition(':')[2]}.sock"
 
 
 def _environment(name: str, default: str) -> str:
@@ -226,4 +216,7 @@ def _listening_options(parser: argparse.ArgumentParser, *, log_format: str) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Under its own name: what commands raise is `seawall.cli.Unusable`, and `__main__` would not know it.
+    from seawall.cli import main as run
+
+    sys.exit(run())

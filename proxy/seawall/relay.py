@@ -79,7 +79,8 @@ async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, cloc
             # What broke off behind its terminal event was whole.
             return None if watch.terminal else data
         if not data:
-            agent.write(watch.end() if decoder is None else b"")
+            rest = watch.end()
+            agent.write(rest if decoder is None else b"")
             return _at_end(watch)
         if decoder is None:
             agent.write(watch.feed(data))

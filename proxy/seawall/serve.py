@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from seawall.cli import Unusable, default_socket
+from seawall.terminal import Unusable, default_socket
 from seawall.policy import EffectivePolicy
 from seawall.policy.units import size_bytes
 from seawall.reload import read

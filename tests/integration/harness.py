@@ -10,11 +10,15 @@ from textwrap import dedent
 
 from seawall.lab import Lab, start_lab
 from seawall.policy import evaluate, load_text
+from seawall.runtime import Upstream
 from seawall.service import Address, Options, Service
 from seawall.types import AttemptEnded, BreakerMoved, CallEnded, Event
 
+STARTED: "list[Running]" = []
+"""Every proxy of the current test, for the check that follows it (conftest.py)."""
 
-@dataclass
+
+@dataclass(eq=False)
 class Running:
     """A started proxy, and every event it told."""
 
@@ -42,6 +46,10 @@ class Running:
     def moves(self) -> list[BreakerMoved]:
         return [e for e in self.events if isinstance(e, BreakerMoved)]
 
+    def upstream(self, name: str) -> Upstream:
+        """The living upstream of that name, with its machines."""
+        return next(u for u in self.service._current().upstreams.values() if u.name == name)
+
     async def call(self, number: int = 1) -> CallEnded:
         """The `number`th call's event, which is told a moment after the agent has its answer."""
         await until(lambda: len(self.calls) >= number)
@@ -56,16 +64,17 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 @asynccontextmanager
-async def proxy(policy: str, folder: Path) -> AsyncIterator[Running]:
+async def proxy(policy: str, folder: Path, *, buffer_budget: int = 64 * 1024 * 1024) -> AsyncIterator[Running]:
     """Run a proxy under a policy text, which must have no errors. `folder` takes its admin socket."""
     loaded = evaluate(load_text(dedent(policy), "policy.yaml"))
     assert loaded.policy is not None, "\n".join(map(str, loaded.issues))
     socket = folder / "admin.sock"
-    options = Options((), Address("127.0.0.1", 0), Address("127.0.0.1", 0), socket)
+    options = Options((), Address("127.0.0.1", 0), Address("127.0.0.1", 0), socket, buffer_budget=buffer_budget)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     service = Service(options, log_fd=nowhere)
     running = Running(service, socket)
     service.events.observers.append(running.events.append)
+    STARTED.append(running)
     try:
         await service.start(loaded.policy)
         yield running
@@ -76,9 +85,11 @@ async def proxy(policy: str, folder: Path) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def lab(seed: int = 0) -> AsyncIterator[Lab]:
+    """A lab, which every client must have left at the end of a test that passes."""
     started = await start_lab("127.0.0.1", 0, seed=seed)
     try:
         yield started
+        await until(lambda: started.connections == 0)
     finally:
         await started.close()
 

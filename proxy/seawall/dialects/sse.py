@@ -81,7 +81,7 @@ class EventWatch(ABC):
         if not self._plain or data[-2:] != b"\n\n" or b"\r" in data:
             return self._feed(data)
         size = len(data) - 2
-        if size < KEPT:
+        if size + 2 <= KEPT:
             line = data.find(b"\n")
             if line == size:
                 if data[:6] == b"data: ":

@@ -33,7 +33,9 @@ Status = Annotated[int, Strict(), Field(ge=400, le=599)]
 class Block(BaseModel):
     """Base of every part of a document: immutable, camelCase, and strict about unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True
+    )
 
 
 class Timeouts(Block):

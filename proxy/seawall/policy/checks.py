@@ -4,6 +4,7 @@ decides for `seawall check`, for a reload and for the operator.
 It must find everything in one run, and say where: each issue is at the field that has to change.
 """
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,8 +20,6 @@ from seawall.policy.merge import AnyPolicy
 from seawall.policy.merged_checks import merged_values
 from seawall.policy.route_checks import routes
 from seawall.policy.unimplemented import not_implemented
-
-_LOOPBACK = ("localhost", "127.", "[::1]", "::1")
 
 
 def check(documents: Documents, built: Built) -> list[Issue]:
@@ -79,8 +78,12 @@ def _upstream(located: Located, document: Upstream | ClusterUpstream) -> Iterabl
     if spec.tls is not None and spec.tls.verification == "None":
         message = "the upstream's certificate is not verified: anyone in between can read keys and answers"
         yield located.warning(("spec", "tls", "verification"), message, "use caFile for a private CA")
-    loopback = (url.hostname or "").startswith(_LOOPBACK)
-    if url.scheme == "http" and not loopback and spec.auth is not None and spec.auth.type == "APIKey":
+    if (
+        url.scheme == "http"
+        and not _is_loopback(url.hostname or "")
+        and spec.auth is not None
+        and spec.auth.type == "APIKey"
+    ):
         yield located.warning(("spec", "baseURL"), "the API key is sent unencrypted", "use https")
     seen: set[str] = set()
     for index, model in enumerate(spec.models or ()):
@@ -88,6 +91,13 @@ def _upstream(located: Located, document: Upstream | ClusterUpstream) -> Iterabl
             if name in seen:
                 yield located.error(("spec", "models", index), f"the name {name} is there twice")
             seen.add(name)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _policy(located: Located, policy: AnyPolicy, documents: Documents, known: set[Identity]) -> Iterable[Issue]:
@@ -126,6 +136,8 @@ def _target(
     located: Located, policy: AnyPolicy, ref: TargetRef, at: FieldPath, documents: Documents, known: set[Identity]
 ) -> Iterable[Issue]:
     wanted = ref.namespace if isinstance(ref, ClusterTargetRef) else policy.namespace
+    if ref.section_name is None and (ref.kind, wanted, ref.name) in known:
+        return  # the common case, without a look at every document
     candidates = [one for one in known if one[0] == ref.kind and (not wanted or one[1] == wanted)]
     if not any(name == ref.name for _, _, name in candidates):
         where = f" in namespace {wanted}" if wanted and ref.kind != "ClusterUpstream" else ""

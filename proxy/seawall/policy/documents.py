@@ -157,6 +157,8 @@ class Auth(Block):
     def _fields_fit_type(self) -> Self:
         if self.type == "APIKey" and self.key_file is None:
             raise contradiction("type APIKey needs keyFile", "the path of a file that holds the key")
+        if self.scheme is not None and self.header is None:
+            raise contradiction("scheme does nothing without header", "such as header: Authorization, scheme: Bearer")
         if self.type == "Passthrough" and (self.key_file or self.header or self.scheme):
             raise contradiction("keyFile, header and scheme do nothing with type Passthrough", "use type: APIKey")
         return self

@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from seawall.policy.issues import FieldPath, Issue, Origin, Position
 
 MAX_DEPTH = 64
-MAX_NODES = 250_000
+MAX_NODES = 100_000
 """Per file, aliases expanded."""
 
 _TAG = "tag:yaml.org,2002:"
@@ -78,9 +78,11 @@ def _construct_all(nodes: list[tuple[Node, int]], file: str, issues: list[Issue]
 
 
 def _compose(text: str) -> Iterator[tuple[Node, int]]:
-    # libyaml nests without a limit (in recursive C, and in quadratic time), so the depth is looked at first.
+    # libyaml nests without a limit (in recursive C, and in quadratic time), so depth and length are looked at first.
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
+        if number > 4 * MAX_NODES:  # a value is an event or two, and so is its key
+            raise _TooLargeError
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

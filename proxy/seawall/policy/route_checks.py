@@ -1,7 +1,7 @@
 """Checks of routes: references, candidates, and matches that hide each other.
 
-Matching is Gateway API's: Exact before the longest prefix, then the most headers; models decide last, in order. Only
-what holds under that order is reported.
+Matching is Gateway API's: Exact before the longest prefix, then the most headers; among those the matches that name
+models come first, then the order of the documents decides. Only what holds under that order is reported.
 """
 
 from collections import defaultdict
@@ -94,10 +94,12 @@ def _model_override(backend: EffectiveBackend, rule: EffectiveRule, located: Loc
     where = (*at, "backendRefs", refs.index(backend.ref), "model")
     if upstream.spec.dialect == "Generic":
         yield located.error(where, "requests of dialect Generic have no model to replace")
-    names = [name for one in upstream.models for name in (one.name, *(one.aliases or ()))]
+    names = [one.name for one in upstream.models]
     if names and model not in names:
-        message = f"{upstream.kind} {upstream.key} does not list the model {model}"
-        yield located.warning(where, message, did_you_mean(model, names))
+        # Aliases are for what agents ask for; an override is sent as it is.
+        real = next((one.name for one in upstream.models if model in (one.aliases or ())), None)
+        hint = f"it is an alias: write {real}" if real else did_you_mean(model, names)
+        yield located.warning(where, f"{upstream.kind} {upstream.key} does not list the model {model}", hint)
 
 
 def _weights(refs: Sequence[EffectiveRef], located: Located, at: FieldPath) -> Iterable[Issue]:
@@ -138,23 +140,21 @@ def _same_match(
 
 
 def _covered(route: EffectiveRoute, located: Located) -> Iterable[Issue]:
-    """Matches whose requests an earlier rule of the route takes all."""
+    """Matches whose requests another rule of the route takes all, because it comes before."""
     earlier: defaultdict[_Head, list[tuple[EffectiveRule, tuple[str, ...]]]] = defaultdict(list)
-    for rule in route.rules:
-        for index, match in enumerate(rule.matches):
-            head = (match.path_type, match.path, match.headers)
-            for other, models in earlier[head]:
-                if set(models) != set(match.models) and _covers(models, match.models):
-                    message = f"never matches: rule {other.name} comes before and takes all of its requests"
-                    where = ("spec", "rules", rule.index, "matches", index)
-                    yield located.warning(where, message, f"move it before rule {other.name}")
-                    break
-        for match in rule.matches:
-            earlier[match.path_type, match.path, match.headers].append((rule, match.models))
+    matches = [(rule, index, match) for rule in route.rules for index, match in enumerate(rule.matches)]
+    for rule, index, match in sorted(matches, key=lambda item: not item[2].models):
+        same_head = earlier[match.path_type, match.path, match.headers]
+        for other, models in same_head:
+            if other is not rule and set(models) != set(match.models) and _covers(models, match.models):
+                message = f"never matches: rule {other.name} comes before and takes all of its requests"
+                yield located.warning(("spec", "rules", rule.index, "matches", index), message)
+                break
+        same_head.append((rule, match.models))
 
 
 def _covers(wide: Sequence[str], narrow: Sequence[str]) -> bool:
-    if not wide or "*" in wide:
+    if "*" in wide:
         return True
     return bool(narrow) and all(
         any(n == w or (w.endswith("*") and n.rstrip("*").startswith(w[:-1])) for w in wide) for n in narrow

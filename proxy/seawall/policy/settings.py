@@ -44,7 +44,7 @@ class Retry:
     backoff_max: float
     """Not below the base."""
     codes: frozenset[int]
-    """Statuses (400 to 599) that are retried on top of those that the taxonomy retries."""
+    """Statuses (400 to 599) that are retried, in place of the taxonomy's choice; empty: the taxonomy's."""
     retry_after_max: float
 
 

@@ -36,6 +36,7 @@ NOT_IMPLEMENTED = (
         frozenset({"AzureOpenAI", "Gemini", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"}),
         hint="Generic passes any HTTP API through",
     ),
+    Gap(("*Upstream spec.models",), "capabilities"),
     Gap(("*Upstream spec.auth",), "type", frozenset({"AWSSigV4"})),
     Gap(("*Policy spec",), "enforcement", frozenset({"Shadow"})),
 )

@@ -33,6 +33,7 @@ ACTIONS = (
     "POST /actions/drain",
 )
 
+_OPENMETRICS = "application/openmetrics-text"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -90,10 +91,9 @@ class Pages:
     async def metrics(self, request: web.Request) -> web.Response:
         """Text or OpenMetrics by Accept. Machines are read here; writing thousands of lines is left to a thread, so
         that no streamed event waits for it."""
-        try:
-            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        except ValueError:  # a version parameter that is no number
-            encode, content_type = choose_encoder("")
+        # Decided here: the library's reading of Accept fails on a version that is no number.
+        wanted = _OPENMETRICS if _OPENMETRICS in request.headers.get("Accept", "").lower() else ""
+        encode, content_type = choose_encoder(wanted)
         async with self._scraping:
             self._collector.take()
             body = await asyncio.to_thread(encode, self._registry)

@@ -9,13 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from seawall.core.health import CRITICAL_ERRORS, CRITICAL_LATENCY, MINIMUM_CALLS, WARNING_ERRORS, WARNING_LATENCY
 from seawall.types import ServiceLevel
-
-# Thresholds: shares of failed calls, and seconds at the 95th percentile.
-ERROR_WARNING, ERROR_CRITICAL = 0.10, 0.25
-LATENCY_WARNING, LATENCY_CRITICAL = 5.0, 10.0
-# Fewer calls than this say nothing about a rate (the breaker's own minimum, SEMANTICS §3).
-MIN_SAMPLES = 10
 
 # From best to worst; the values of core.breaker.State.
 BREAKER_STATES = ("forced_closed", "closed", "half_open", "open", "isolated")
@@ -150,12 +145,12 @@ class LiveState(Protocol):
 
 def severity(upstream: UpstreamView) -> Severity:
     """How bad recent calls look, by error rate and 95th percentile."""
-    if upstream.samples < MIN_SAMPLES:
+    if upstream.samples < MINIMUM_CALLS:
         return Severity.OK
     errors, latency = upstream.error_rate or 0.0, upstream.p95 or 0.0
-    if errors >= ERROR_CRITICAL or latency >= LATENCY_CRITICAL:
+    if errors >= CRITICAL_ERRORS or latency >= CRITICAL_LATENCY:
         return Severity.CRITICAL
-    if errors >= ERROR_WARNING or latency >= LATENCY_WARNING:
+    if errors >= WARNING_ERRORS or latency >= WARNING_LATENCY:
         return Severity.WARNING
     return Severity.OK
 
@@ -217,9 +212,9 @@ def health(snapshot: Snapshot, wall: float, memory_bytes: int) -> dict[str, obje
         "requests_in_flight": process.in_flight,
         "streams_open": process.streams_open,
         "thresholds": {
-            "error_rate": {"warning": ERROR_WARNING, "critical": ERROR_CRITICAL},
-            "p95_seconds": {"warning": LATENCY_WARNING, "critical": LATENCY_CRITICAL},
-            "minimum_calls": MIN_SAMPLES,
+            "error_rate": {"warning": WARNING_ERRORS, "critical": CRITICAL_ERRORS},
+            "p95_seconds": {"warning": WARNING_LATENCY, "critical": CRITICAL_LATENCY},
+            "minimum_calls": MINIMUM_CALLS,
         },
         "upstreams": {u.name: _upstream(u, levels[u.name]) for u in snapshot.upstreams},
         "routes": {f"{r.route}/{r.rule}": route_level(r, levels).value for r in snapshot.routes},

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from seawall.dialects import REGISTRY, dialect_for_bare
 from seawall.types import Facts, Head, Headers, Safety
 
@@ -42,11 +43,11 @@ def test_chat_facts_with_and_without_the_version(prefix: str) -> None:
         ("responses", {"model": "m", "tools": []}, "responses", BILLED, False),
         ("responses", {"model": "m", "tools": "odd"}, "responses", UNSAFE, False),
         ("responses", {"model": "m", "input": [{"type": "item_reference", "id": "msg_1"}]}, "responses", BILLED, True),
-        ("responses", {"input": [{"content": [{"type": "input_file", "file_id": "file-1"}]}]}, "responses", BILLED, True),
+        ("responses", {"input": [{"content": [{"file_id": "file-1"}]}]}, "responses", BILLED, True),
         ("responses", {"input": '"file_id":"file-1"'}, "responses", BILLED, False),
         ("responses/input_tokens", {"model": "m"}, "count_tokens", BILLED, False),
         ("responses/resp_1/cancel", {}, "other", UNSAFE, True),
-        ("chat/completions", {"tools": [{"type": "function", "function": {"parameters": {"properties": {"file_id": {}}}}}]},
+        ("chat/completions", {"tools": [{"type": "function", "parameters": {"properties": {"file_id": {}}}}]},
          "chat", BILLED, False),
         ("chat/completions", {"web_search_options": {}}, "chat", UNSAFE, False),
         ("chat/completions", {"plugins": [{"id": "web"}]}, "chat", UNSAFE, False),

@@ -6,6 +6,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from seawall.dialects.splice import with_model
 
 TEXT = st.text(max_size=12)

@@ -1,10 +1,12 @@
 """The framing of server-sent events, against a plain reading of the WHATWG standard and under every cut."""
 
+import itertools
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from seawall.dialects.sse import KEPT, EventWatch
 from seawall.faults import Code
 
@@ -48,7 +50,7 @@ def reference(stream: bytes) -> list[tuple[bytes, bytes]]:
 
 def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({cut % (len(stream) + 1) for cut in cuts} | {0, len(stream)})
-    return [stream[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [stream[a:b] for a, b in itertools.pairwise(places)]
 
 
 def run(stream: bytes, cuts: list[int]) -> tuple[Recorder, bytes]:
@@ -156,6 +158,16 @@ def test_an_oversized_event_passes_and_the_next_is_watched_again(step: int, end:
     assert [(name, b"end" in tail) for name, tail in watch.large] == [(b"big", True)]
     assert watch.content
     assert held <= KEPT + step
+
+
+@pytest.mark.parametrize("size", [KEPT - 1, KEPT, KEPT + 1])
+def test_the_bound_is_the_same_on_the_short_way_and_on_the_long_one(size: int) -> None:
+    event = b"data: " + b"x" * (size - 8) + b"\n\n"
+    short, long = Recorder(), Recorder()
+    assert short.feed(b"data: 1\n\n") + short.feed(event) == b"data: 1\n\n" + event
+    assert long.feed(b"data: 1\n\n" + event[:9]) + long.feed(event[9:]) == b"data: 1\n\n" + event
+    assert len(short.large) == (size > KEPT)
+    assert (short.seen, short.large) == (long.seen, long.large)
 
 
 @given(st.integers(0, 5000), st.lists(st.integers(0, 200_000), max_size=8))

@@ -1,10 +1,12 @@
-"""What the watches recognise: content, terminal events, errors, usage; for chat, responses, messages and plain streams."""
+"""What the watches recognise in streams of each kind: content, terminal events, errors, usage."""
 
+import itertools
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from seawall.dialects import REGISTRY
 from seawall.dialects.base import Watch
 from seawall.dialects.sse import KEPT
@@ -322,7 +324,7 @@ def test_what_is_seen_does_not_depend_on_the_cuts(op: str, events: list[bytes], 
     stream = b"".join(events).replace(b"\n", end)
     places = sorted({cut % (len(stream) + 1) for cut in cuts} | {0, len(stream)})
     cut, whole = watch(op), watch(op)
-    released = b"".join(cut.feed(stream[a:b]) for a, b in zip(places, places[1:], strict=False)) + cut.end()
+    released = b"".join(cut.feed(stream[a:b]) for a, b in itertools.pairwise(places)) + cut.end()
     assert released.rstrip(b"\r\n") == (whole.feed(stream) + whole.end()).rstrip(b"\r\n")
     for name in ("content", "terminal", "fault", "usage", "model", "progress"):
         assert getattr(cut, name) == getattr(whole, name)

@@ -64,8 +64,10 @@ def test_good_documents_have_no_issues() -> None:
         ({"name": "opnai"}, "there is no Upstream opnai in namespace default", "did you mean `openai`?"),
         ({"name": "far"}, "there is no Upstream far in namespace default", "there is one in namespace other"),
         ({"name": "shared"}, "there is no Upstream shared in namespace default", "did you mean kind: ClusterUpstream?"),
-        ({"name": "openai", "kind": "ClusterUpstream"}, "there is no ClusterUpstream openai", "did you mean kind: Upstream?"),
-        ({"name": "openai", "namespace": "x"}, "there is no Upstream openai in namespace x", "there is one in namespace default"),
+        ({"name": "openai", "kind": "ClusterUpstream"}, "there is no ClusterUpstream openai", "did you mean kind: "
+         "Upstream?"),
+        ({"name": "openai", "namespace": "x"}, "there is no Upstream openai in namespace x", "there is one in "
+         "namespace default"),
     ],
 )  # fmt: skip
 def test_a_reference_that_leads_nowhere_says_what_was_meant(ref: dict[str, Any], message: str, hint: str) -> None:
@@ -122,11 +124,10 @@ def test_a_model_override_must_be_possible_and_known() -> None:
     generic = one(upstream(dialect="Generic"), route(rule("/v1", {"name": "a", "model": "m"})))
     assert generic[:2] == ("error", "spec.rules[0].backendRefs[0].model")
     listed = upstream(models=[{"name": "gpt-4o", "aliases": ["best"]}])
-    assert one(listed, route(rule("/v1", {"name": "a", "model": "gpt-4"})))[0::3] == (
-        "warning",
-        "did you mean `gpt-4o`?",
-    )
-    assert issues(listed, route(rule("/v1", {"name": "a", "model": "best"}))) == []
+    for model, hint in (("gpt-4", "did you mean `gpt-4o`?"), ("best", "it is an alias: write gpt-4o")):
+        found = one(listed, route(rule("/v1", {"name": "a", "model": model})))
+        assert (found[0], found[3]) == ("warning", hint)
+    assert issues(listed, route(rule("/v1", {"name": "a", "model": "gpt-4o"}))) == []
 
 
 def test_matching_models_on_generic_upstreams_is_a_warning() -> None:
@@ -151,23 +152,25 @@ def test_the_order_of_headers_and_models_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("earlier", "later", "covered"),
+    ("first", "second", "hidden"),
     [
-        ({}, {"models": ["gpt-4"]}, True),
-        ({"models": ["gpt-*"]}, {"models": ["gpt-4*", "gpt-5"]}, True),
-        ({"models": ["*"]}, {}, True),
-        ({"models": ["gpt-*"]}, {}, False),
-        ({"models": ["gpt-4"]}, {"models": ["gpt-4*"]}, False),
-        ({}, {"headers": [{"name": "a", "value": "b"}]}, False),
-        ({}, {"path": {"value": "/v1"}}, False),
-        ({"path": {"value": "/v1"}}, {"path": {"type": "Exact", "value": "/v1"}}, False),
+        ({"models": ["gpt-*"]}, {"models": ["gpt-4*", "gpt-5"]}, 1),
+        ({"models": ["*"]}, {}, 1),
+        ({}, {"models": ["*"]}, 0),  # what names models comes first, wherever it is written
+        ({}, {"models": ["gpt-4"]}, None),
+        ({"models": ["gpt-*"]}, {}, None),
+        ({"models": ["gpt-4"]}, {"models": ["gpt-4*"]}, None),
+        ({}, {"headers": [{"name": "a", "value": "b"}]}, None),
+        ({}, {"path": {"value": "/v1"}}, None),
+        ({"path": {"value": "/v1"}}, {"path": {"type": "Exact", "value": "/v1"}}, None),
     ],
 )
-def test_a_rule_that_an_earlier_one_hides_is_a_warning(
-    earlier: dict[str, Any], later: dict[str, Any], covered: bool
+def test_a_rule_that_another_one_hides_is_a_warning(
+    first: dict[str, Any], second: dict[str, Any], hidden: int | None
 ) -> None:
-    found = issues(upstream(), route({**rule(), "matches": [earlier]}, {**rule(), "matches": [later]}))
-    assert [(f[0], f[1]) for f in found] == ([("warning", "spec.rules[1].matches[0]")] if covered else [])
+    found = issues(upstream(), route({**rule(), "matches": [first]}, {**rule(), "matches": [second]}))
+    expected = [] if hidden is None else [("warning", f"spec.rules[{hidden}].matches[0]")]
+    assert [(severity, path) for severity, path, _, _ in found] == expected
 
 
 def test_two_rules_of_one_name_are_an_error() -> None:
@@ -199,7 +202,9 @@ def test_an_attempt_longer_than_the_default_request_is_an_error_that_names_the_d
     )
 
 
-@pytest.mark.parametrize("timeouts", [{"request": "5s"}, {"request": "0s", "backendRequest": "900s"}, {"backendRequest": "0s"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "timeouts", [{"request": "5s"}, {"request": "0s", "backendRequest": "900s"}, {"backendRequest": "0s"}]
+)
 def test_tight_requests_and_limits_switched_off_are_no_contradiction(timeouts: dict[str, str]) -> None:
     assert issues(upstream(), route(rule(timeouts=timeouts))) == []
 
@@ -210,13 +215,14 @@ def test_a_first_content_later_than_the_attempt_is_a_warning() -> None:
 
 
 def test_backoff_and_opening_must_not_begin_above_their_maximum() -> None:
-    assert one(upstream(), route(rule(retry={"backoff": {"base": "9s"}})))[:2] == ("error", "spec.rules[0].retry.backoff.base")  # fmt: skip
+    found = one(upstream(), route(rule(retry={"backoff": {"base": "9s"}})))
+    assert found[:2] == ("error", "spec.rules[0].retry.backoff.base")
     found = one(upstream(circuitBreaker={"open": {"max": "1s"}}), route(rule()))
     assert found[:2] == ("error", "spec.circuitBreaker.open.max")
 
 
 def test_load_multiplication_is_a_warning_that_does_the_sum() -> None:
-    refs = [{"name": "a"}, {"name": "b", "priority": 1}]
+    refs: list[dict[str, Any]] = [{"name": "a"}, {"name": "b", "priority": 1}]
     found = one(upstream(), upstream("b"), route(rule("/v1", *refs, retry={"attempts": 6})))
     assert found[:2] == ("warning", "spec.rules[0].retry.attempts")
     assert "one call may become 8 requests" in found[2]
@@ -225,7 +231,8 @@ def test_load_multiplication_is_a_warning_that_does_the_sum() -> None:
 def test_hedging_requests_that_must_not_run_twice_is_an_error_of_its_own() -> None:
     found = issues(upstream(dialect="Generic"), route(rule(hedging={"maxAttempts": 2})))
     assert any("must not be sent twice" in message for _, _, message, _ in found)
-    assert not any("sent twice" in message for _, _, message, _ in issues(upstream(), route(rule(hedging={"maxAttempts": 2}))))  # fmt: skip
+    found = issues(upstream(), route(rule(hedging={"maxAttempts": 2})))
+    assert not any("sent twice" in message for _, _, message, _ in found)
 
 
 def test_fields_without_effect_are_warnings() -> None:
@@ -240,14 +247,15 @@ def test_fields_without_effect_are_warnings() -> None:
 @pytest.mark.parametrize(
     ("target", "message", "hint"),
     [
-        ({"kind": "AgentRoute", "name": "chta"}, "targets nothing: there is no AgentRoute chta in namespace default", "did you mean `chat`?"),
-        ({"kind": "AgentRoute", "name": "chat", "sectionName": "man"}, "targets nothing: AgentRoute chat has no rule of that name", "did you mean `main`?"),
+        ({"name": "chta"}, "there is no AgentRoute chta in namespace default", "did you mean `chat`?"),
+        ({"name": "chat", "sectionName": "man"}, "AgentRoute chat has no rule of that name", "did you mean `main`?"),
     ],
 )  # fmt: skip
 def test_a_policy_that_targets_nothing_is_a_warning(target: dict[str, str], message: str, hint: str) -> None:
-    attached = document("ResiliencePolicy", "p", {"targetRefs": [target], "defaults": {"retry": {"attempts": 1}}})
+    refs = [{"kind": "AgentRoute", **target}]
+    attached = document("ResiliencePolicy", "p", {"targetRefs": refs, "defaults": {"retry": {"attempts": 1}}})
     found = one(upstream(), route(rule(name="main"), name="chat"), attached)
-    assert (found[0], found[2], found[3]) == ("warning", message, hint)
+    assert (found[0], found[2], found[3]) == ("warning", f"targets nothing: {message}", hint)
 
 
 def test_a_selector_that_selects_nothing_is_a_warning() -> None:
@@ -306,6 +314,13 @@ def test_a_policy_has_one_way_to_target_and_one_level(spec: dict[str, Any]) -> N
         ({"models": [{"name": "m"}, {"name": "n", "aliases": ["m"]}]}, "error", "spec.models[1]"),
         ({"auth": {"type": "APIKey"}}, "error", "spec.auth"),
         ({"auth": {"type": "Passthrough", "keyFile": "/x"}}, "error", "spec.auth"),
+        ({"auth": {"type": "APIKey", "keyFile": "/x", "scheme": "Bearer"}}, "error", "spec.auth"),
+        ({"models": [{"name": "m", "capabilities": ["Tools"]}]}, "error", "spec.models[0].capabilities"),
+        (
+            {"baseURL": "http://localhost.example", "auth": {"type": "APIKey", "keyFile": "/x"}},
+            "warning",
+            "spec.baseURL",
+        ),
     ],
 )
 def test_what_an_upstream_must_not_say(spec: dict[str, Any], severity: str, path: str) -> None:
@@ -338,6 +353,7 @@ GAPS: dict[str, Any] = {
     "fallback": [{"type": "StaleCache"}],
     "rateLimit": {"requests": {"count": 1}},
     "healthCheck": {"path": "/"},
+    "capabilities": ["Tools"],
     "dialect": "Trino",
     "type": {"type": "AWSSigV4"},
     "enforcement": "Shadow",
@@ -358,15 +374,18 @@ def test_a_field_that_nothing_implements_is_an_error_wherever_it_stands(field: s
     elif field == "enforcement":
         attached = [policy(retry={"attempts": 1})]
         attached[0]["spec"]["enforcement"] = value
+    elif field == "capabilities":
+        inline["spec"]["models"] = [{"name": "m", "capabilities": value}]
     else:
         inline["spec"]["auth" if field == "type" else field] = value
     found = issues(inline, route(rules), *attached)
     assert all(issue[0] == "error" and "not implemented yet" in issue[2] for issue in found)
-    assert len(found) == (1 if field in ("dialect", "type", "enforcement") else 2)
+    assert len(found) == (1 if field in ("capabilities", "dialect", "type", "enforcement") else 2)
 
 
 def test_every_top_level_field_is_either_implemented_or_listed() -> None:
-    implemented = {"timeouts", "retry", "streaming", "fallbackOn", "limits", "retryConstraint", "circuitBreaker", "concurrency"}  # fmt: skip
+    implemented = {"timeouts", "retry", "streaming", "fallbackOn", "limits"}
+    implemented |= {"retryConstraint", "circuitBreaker", "concurrency"}
     listed = {gap.field for gap in NOT_IMPLEMENTED}
     fields = [*RouteFields.model_fields.values(), *UpstreamFields.model_fields.values()]
     assert {field.alias for field in fields} <= implemented | listed

@@ -186,7 +186,8 @@ async def test_health_is_503_when_nothing_can_be_served(running: Running) -> Non
     [
         ("", "text/plain; version=0.0.4; charset=utf-8", ""),
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0", "# EOF"),
-        ("application/openmetrics-text; version=bogus", "text/plain; version=0.0.4; charset=utf-8", ""),
+        ("application/openmetrics-text; version=bogus, */*", "application/openmetrics-text; version=1.0.0", "# EOF"),
+        ("text/plain; version=bogus", "text/plain; version=0.0.4; charset=utf-8", ""),
     ],
 )
 async def test_metrics_come_in_the_format_that_was_asked_for(
@@ -197,7 +198,7 @@ async def test_metrics_come_in_the_format_that_was_asked_for(
     assert got.headers["content-type"].startswith(content_type)
     assert got.text.rstrip("\n").splitlines()[-1].startswith(last)
     assert 'seawall_breaker_transitions_total{key="gpt-4o",to="open",upstream=""} 1.0' in got.text
-    assert 'seawall_breaker_state{key="o3/high"' not in got.text or "other" not in got.text
+    assert 'seawall_breaker_state{key="o3/high",upstream="default/east"} 2.0' in got.text
 
 
 async def test_actions_are_refused_on_tcp_with_the_reason(running: Running) -> None:

@@ -56,8 +56,8 @@ def test_severity_follows_the_thresholds(errors: float | None, p95: float | None
 
 
 def test_a_handful_of_calls_says_nothing_about_a_rate() -> None:
-    assert severity(replace(UPSTREAM, samples=9, error_rate=1.0, p95=60.0)) is Severity.OK
-    assert severity(replace(UPSTREAM, samples=10, error_rate=1.0)) is Severity.CRITICAL
+    assert severity(replace(UPSTREAM, samples=4, error_rate=1.0, p95=60.0)) is Severity.OK
+    assert severity(replace(UPSTREAM, samples=5, error_rate=1.0)) is Severity.CRITICAL
 
 
 @pytest.mark.parametrize(
