@@ -106,6 +106,9 @@ def patch_llhttp_parser() -> None:
         def resume_reading(self) -> None:
             pass
 
+        def message_consumed(self) -> None:
+            pass
+
         def set_upgraded(self, _: bool) -> None:
             pass
 
@@ -183,7 +186,7 @@ def main() -> None:
                     assert process.stdout is not None
                     process.stdout.readline()
                     before = cpu_seconds(process.pid)
-                    done = uvloop.run(load(port, options.seconds))
+                    done = uvloop.run(asyncio.wait_for(load(port, options.seconds), options.seconds + 10))
                     costs[name].append((cpu_seconds(process.pid) - before) * 1e6 / done)
                 finally:
                     process.terminate()

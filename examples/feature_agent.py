@@ -13,7 +13,7 @@ import asyncio
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,16 +99,15 @@ class Answer:
 class Warehouse:
     """The warehouse's HTTP API, below seawall's route for it."""
 
-    def __init__(self, http: httpx.AsyncClient, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
-        self._now = now
         self._kept: dict[tuple[str, Format], tuple[float, Answer]] = {}
 
     async def query(
-        self, sql: str, *, timeout: float, output_format: Format, cache_seconds: int, priority: Priority
+        self, sql: str, timeout: float, output_format: Format, cache_seconds: int, priority: Priority
     ) -> Answer:
         """Run a statement; an answer younger than `cache_seconds` (0: none) is not asked for again."""
-        key, now = (sql, output_format), self._now()
+        key, now = (sql, output_format), time.monotonic()
         self._kept = {known: kept for known, kept in self._kept.items() if kept[0] > now}
         if cache_seconds and key in self._kept:
             return replace(self._kept[key][1], told="kept from before")
@@ -132,8 +131,9 @@ class Warehouse:
     ) -> Answer:
         headers = {"idempotency-key": key} if key else {}
         try:
-            answer = await self._http.request(method, path, json=body, headers=headers, timeout=timeout)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(timeout):  # of the whole, what seawall does for it included
+                answer = await self._http.request(method, path, json=body, headers=headers, timeout=None)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise WarehouseError(f"{type(error).__name__}: {error}") from error
         if answer.is_error:
             mistake = answer.status_code in (400, 404, 422)
@@ -153,15 +153,15 @@ class Deps:
     state: State = field(default_factory=State)
 
 
-def for_model(answer: Answer) -> ToolReturn:
-    return ToolReturn(answer.text, metadata=answer.told)
-
-
-def failed(error: WarehouseError) -> ToolReturn:
+async def told(work: Awaitable[Answer]) -> ToolReturn:
     """A mistake is the model's to correct; an outage is a fact that it can work around."""
-    if error.mistake:
-        raise ModelRetry(str(error)) from error
-    return ToolReturn(f"failed, go on without it: {error}", metadata=f"failed: {error}")
+    try:
+        answer = await work
+    except WarehouseError as error:
+        if error.mistake:
+            raise ModelRetry(str(error)) from error
+        return ToolReturn(f"failed, go on without it: {error}", metadata=f"failed: {error}")
+    return ToolReturn(answer.text, metadata=answer.told)
 
 
 async def execute_query(
@@ -182,18 +182,7 @@ async def execute_query(
         cache_seconds: How old a kept result may be; 0 for a fresh one.
         priority: Which queries the warehouse runs first.
     """
-    try:
-        return for_model(
-            await ctx.deps.warehouse.query(
-                sql,
-                timeout=timeout_seconds,
-                output_format=output_format,
-                cache_seconds=cache_seconds,
-                priority=priority,
-            )
-        )
-    except WarehouseError as error:
-        return failed(error)
+    return await told(ctx.deps.warehouse.query(sql, timeout_seconds, output_format, cache_seconds, priority))
 
 
 async def save_job(
@@ -203,22 +192,20 @@ async def save_job(
     schedule: Annotated[str, Field(examples=["@daily"])] = "@daily",
 ) -> ToolReturn:
     """Save a statement as a scheduled job; returns its id and status."""
-    try:
+
+    async def saved() -> Answer:
         answer = await ctx.deps.warehouse.save_job(name, sql, schedule)
-    except WarehouseError as error:
-        return failed(error)
-    ctx.deps.state.jobs[name] = Job.model_validate_json(answer.text).id
-    return for_model(answer)
+        ctx.deps.state.jobs[name] = Job.model_validate_json(answer.text).id
+        return answer
+
+    return await told(saved())
 
 
 async def get_pipeline_status(
     ctx: RunContext[Deps], pipeline: Annotated[str, Field(examples=["orders"], pattern=r"^[\w-]+$")]
 ) -> ToolReturn:
     """Tell how fresh the data of a pipeline is."""
-    try:
-        return for_model(await ctx.deps.warehouse.pipeline_status(pipeline))
-    except WarehouseError as error:
-        return failed(error)
+    return await told(ctx.deps.warehouse.pipeline_status(pipeline))
 
 
 class Job(BaseModel):
@@ -277,7 +264,7 @@ class FeatureAgent(Generic[Output]):
 
         return await asyncio.gather(*(one(request) for request in requests))
 
-    async def stream(self, request: str, state: State | None = None) -> AsyncIterator[Step | Result[Output]]:
+    async def stream(self, request: str, state: State | None = None) -> AsyncGenerator[Step | Result[Output], None]:
         """Every step as it happens, then the result. A run that fails leaves the history as it was before."""
         state = state or self.state
         usage, steps = RunUsage(), list[Step]()
@@ -337,27 +324,25 @@ def whole(messages: list[ModelMessage]) -> list[ModelMessage]:
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
-async def main(arguments: argparse.Namespace) -> int:
+async def work(arguments: argparse.Namespace, state: State) -> bool:
+    """One request, step by step, then a batch. Returns whether all went well."""
     base = arguments.base_url.rstrip("/")
-    kept: Path | None = arguments.state
-    state = State.model_validate_json(kept.read_bytes()) if kept and kept.exists() else State()
-    # seawall retries; a second layer of retries above it would only multiply them. Its timeouts hold, so the SDK waits.
+    # seawall retries, and its timeouts hold: a second layer of either would only be in its way.
     openai = AsyncOpenAI(base_url=f"{base}/openai/v1", api_key=arguments.api_key, max_retries=0, timeout=630)
     async with openai, httpx.AsyncClient(base_url=f"{base}/warehouse") as http:
         model = OpenAIChatModel(arguments.model, provider=OpenAIProvider(openai_client=openai))
         agent = FeatureAgent(model, Warehouse(http), FeatureSet, state=state)
+        results: list[Result[FeatureSet]] = []
         async with aclosing(agent.stream(arguments.request)) as events:
             async for event in events:
                 print(line(event), flush=True)
-        requests = [f"Use execute_query on table orders_{region}." for region in ("north", "east", "south", "west")]
-        results = await agent.batch(requests, arguments.parallel)
-        print(
-            f"batch    {sum(r.success for r in results)} of {len(results)} ok, {sum(r.tokens for r in results)} tokens"
-        )
-    if kept:
-        kept.write_text(state.model_dump_json())
+                results += [event] if isinstance(event, Result) else []
+        regions = ("north", "east", "south", "west")
+        results += await agent.batch([f"Use execute_query on orders_{r}." for r in regions], arguments.parallel)
+    good, tokens = sum(r.success for r in results), sum(r.tokens for r in results)
+    print(f"batch    {good} of {len(results)} ok, with the first; {tokens} tokens")
     print(f"state    {len(state.history)} messages, {state.tokens} tokens, jobs: {', '.join(state.jobs) or 'none'}")
-    return 0 if all(r.success for r in results) and state.history else 1
+    return good == len(results)
 
 
 def line(event: Step | Result[Any]) -> str:
@@ -366,17 +351,23 @@ def line(event: Step | Result[Any]) -> str:
     return f"result   {event.output.model_dump_json() if event.output else event.error}"
 
 
-def parser() -> argparse.ArgumentParser:
+def main() -> int:
     wanted = "Use get_pipeline_status, execute_query and save_job to propose features for the table orders."
-    made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    made.add_argument("request", nargs="?", default=wanted, help="what to ask for (default: %(default)s)")
-    made.add_argument("--base-url", default="http://127.0.0.1:4100", help="of seawall (default: %(default)s)")
-    made.add_argument("--model", default="gpt-4o-mini", help="default: %(default)s")
-    made.add_argument("--api-key", default="none", help="passed through to the provider; the lab takes any")
-    made.add_argument("--parallel", type=int, default=3, help="requests of the batch at a time (default: %(default)s)")
-    made.add_argument("--state", type=Path, metavar="FILE", help="keep history and jobs here for the next start")
-    return made
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("request", nargs="?", default=wanted, help="what to ask for (default: %(default)s)")
+    parser.add_argument("--base-url", default="http://127.0.0.1:4100", help="of seawall (default: %(default)s)")
+    parser.add_argument("--model", default="gpt-4o-mini", help="default: %(default)s")
+    parser.add_argument("--api-key", default="none", help="passed through to the provider; the lab takes any")
+    parser.add_argument("--parallel", type=int, default=3, help="requests of the batch at a time (default: 3)")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="keep history and jobs here for the next start")
+    arguments = parser.parse_args()
+    kept: Path | None = arguments.state
+    state = State.model_validate_json(kept.read_bytes()) if kept and kept.exists() else State()
+    good = asyncio.run(work(arguments, state))
+    if kept:
+        kept.write_text(state.model_dump_json(), "utf-8")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(parser().parse_args())))
+    sys.exit(main())

@@ -115,6 +115,11 @@ async def receive(
     return answer
 
 
+def _is_json(exchange: Exchange) -> bool:
+    kind = header(exchange.headers, b"content-type")
+    return kind is not None and kind[:16].lower() == b"application/json"
+
+
 def _is_stream(call: Call, exchange: Exchange) -> bool:
     kind = header(exchange.headers, b"content-type")
     return kind is not None and kind[:40].lower().startswith(call.plan.dialect.sse_content_type)
@@ -135,7 +140,8 @@ async def _error(call: Call, answer: Answer, clock: Clock) -> Fault | None:
 async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
     """A plain answer is held whole where that keeps the next attempt open, so that none is cut short."""
     exchange, plan = answer.exchange, call.plan
-    contract = call.facts.operation != "other"
+    # Speech, images and files flow as they come, whatever the operation.
+    contract = call.facts.operation != "other" and _is_json(exchange)
     length = 0 if exchange.complete else content_length(exchange.headers)
     limit = plan.max_hold if contract else PRELUDE
     fits = length <= limit if length is not None else contract
@@ -149,7 +155,7 @@ async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Faul
         answer.decoder = decoder_for(exchange.headers)
         body = _decoded(answer, b"".join(answer.held))
         if body is not None:
-            fault = plan.dialect.judge(call.facts, exchange.status, exchange.headers, body, clock.wall())
+            fault = plan.dialect.judge(call.facts, exchange.status, exchange.headers, body, clock.wall(), whole=True)
             if fault is not None:
                 # What is cut or not what was promised is nobody's own word, and not passed on while we can still speak.
                 answer.fault = fault

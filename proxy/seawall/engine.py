@@ -260,6 +260,8 @@ class Engine:
         finally:
             run.ledger.waited += self._clock.now() - before
             if isinstance(answer, Answer):
+                if run.answer is not None:
+                    run.answer.close()
                 run.answer, run.slot = answer, (upstream, slot)
             else:
                 if isinstance(exchange, Exchange):
@@ -390,6 +392,9 @@ class Engine:
         """The call's sample for this upstream, once, whatever happened."""
         if visit.settled:
             return
+        if visit.first and fault is not None:
+            # Nothing was sent: whatever ended the call says nothing about this upstream.
+            fault = Fault(Code.NO_CANDIDATE)
         now, upstream = self._clock.now(), visit.candidate.upstream
         slow_call = upstream.breaker_settings.slow_call
         waited = (now if first_content is None else first_content) - visit.entered

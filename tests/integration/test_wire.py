@@ -1,27 +1,19 @@
 """Recorded provider traffic through the proxy: what arrives upstream and what comes back, byte for byte."""
 
 import asyncio
-import itertools
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Running, proxy, route, until, upstream
-from replay_server import ABSENT, WIRE, Gate, Message, Recording, Tee, ask, recordings, replay, replayed, tee
+from harness import Running, until
+from recorded import ABSENT, WIRE, Recording
+from replay_server import Gate, Message, Tee, ask, replay, replayed
+from wired import ANTHROPIC, HOSTS, ONE_TRY, RECORDED, RUNS, SPEAKS_OPENAI, dialect_of, wired
 
 pytestmark = pytest.mark.skipif(not WIRE.is_dir(), reason=ABSENT)
 
-RECORDED = recordings() if WIRE.is_dir() else ()
-ANTHROPIC = "api.anthropic.com"
-SPEAKS_OPENAI = frozenset(
-    {"api.openai.com", "api.cerebras.ai", "api.deepseek.com", "api.groq.com", "api.mistral.ai", "api.voyageai.com"}
-    | {"demo-endpoints.pydantic.workers.dev", "myorg-myaccount.snowflakecomputing.com", "openrouter.ai"}
-    | {"router.huggingface.co"}
-)
-HOSTS = sorted({r.host for r in RECORDED})
 GROUPS = {
     "openai": [h for h in HOSTS if h == "api.openai.com"],
     "compatible": [h for h in HOSTS if h in SPEAKS_OPENAI and h != "api.openai.com"],
@@ -31,10 +23,7 @@ GROUPS = {
 }
 GROUPS["rest"] = [h for h in HOSTS if not any(h in group for group in GROUPS.values())]
 
-ONE_TRY = "retry: {attempts: 0}"
 OURS = b"x-seawall-"
-RUNS = itertools.count()
-"""The replay server plays a recording once per run."""
 # Of one hop each.
 HOP = frozenset({b"connection", b"transfer-encoding", b"keep-alive"})
 
@@ -49,28 +38,6 @@ def plain_replay() -> Iterator[int]:
 def gzip_replay() -> Iterator[int]:
     with replay(gzip=True) as port:
         yield port
-
-
-def dialect_of(host: str) -> str:
-    if host == ANTHROPIC:
-        return "Anthropic"
-    return "OpenAI" if host in SPEAKS_OPENAI else "Generic"
-
-
-def policy(port: int, rule: str, extra: str = "") -> str:
-    """An upstream and a route for every recorded host, `/at/HOST`."""
-    names = {host: host.lower().replace(".", "-") for host in HOSTS}
-    return "".join(
-        upstream(name, f"http://127.0.0.1:{port}", dialect_of(host), extra) + route(name, f"/at/{host}", name, rule)
-        for host, name in names.items()
-    )
-
-
-@asynccontextmanager
-async def wired(target: int, folder: Path, rule: str, pace: float = 0.0) -> AsyncIterator[tuple[Running, Tee]]:
-    """A proxy before the tee before the replay server."""
-    async with tee(target, pace) as between, proxy(policy(between.port, rule), folder) as running:
-        yield running, between
 
 
 def selected(group: str, *, streams: bool = False) -> list[Recording]:
@@ -148,9 +115,7 @@ async def test_held_answers_come_through_byte_for_byte(group: str, plain_replay:
 
 
 @pytest.mark.parametrize("commit", ["FirstContent", "Complete"])
-async def test_compressed_recordings_come_through_byte_for_byte(
-    commit: str, gzip_replay: int, tmp_path: Path
-) -> None:
+async def test_compressed_recordings_come_through_byte_for_byte(commit: str, gzip_replay: int, tmp_path: Path) -> None:
     chosen = [r for group in GROUPS for r in selected(group) if r.status < 400]
     rule = f"streaming: {{commit: {commit}}}"
     async with wired(gzip_replay, tmp_path, rule) as (running, between):
