@@ -114,7 +114,9 @@ def table(scenarios: list[Scenario]) -> str:
     widths = (9, 9, 10, 10, 10, 9, 9, 9, 6)
     lines = []
     for row in [_COLUMNS, *_rows(scenarios)]:
-        cells = [f"{c:<{w}}" if at in (0, 1) else f"{c:>{w}}" for at, (c, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            f"{c:<{w}}" if at in (0, 1) else f"{c:>{w}}" for at, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append(" ".join(cells).rstrip())
     return "\n".join(lines)
 
@@ -122,7 +124,9 @@ def table(scenarios: list[Scenario]) -> str:
 def markdown(figures: Figures) -> str:
     """For a page."""
     lines = ["| figure | measured | target |", "|---|---|---|"]
-    lines += [f"| {what} | {value}{'' if met else ' (missed)'} | {target} |" for what, value, target, met in figures.targets()]
+    lines += [
+        f"| {what} | {value}{'' if met else ' (missed)'} | {target} |" for what, value, target, met in figures.targets()
+    ]
     lines += ["", "| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
     lines += ["| " + " | ".join(row) + " |" for row in _rows(figures.scenarios)]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -161,9 +161,7 @@ def ready(process: Process, url: str, seconds: float = 30.0, cafile: str | None 
 
 def said(command: list[str], cpu: int = LAST_CPU) -> dict[str, object]:
     """Run one of our programs to its end; the JSON object that it prints."""
-    done = subprocess.run(
-        command, capture_output=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, {cpu})
-    )
+    done = subprocess.run(command, capture_output=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
     if done.returncode:
         raise Broken(f"{command[1]}: {done.stderr.decode(errors='replace').strip()[-2000:]}")
     result: dict[str, object] = json.loads(done.stdout)

@@ -108,7 +108,9 @@ def policy_for(origin: str, ca: str | None) -> str:
     if _SHIPPED_URL not in text:
         raise Broken(f"bench/policy.yaml does not lead to {_SHIPPED_URL} any more")
     url = f"{origin}/v1"
-    return text.replace(f"baseURL: {_SHIPPED_URL}", f"baseURL: {url}\n  tls: {{caFile: {ca}}}" if ca else f"baseURL: {url}")
+    return text.replace(
+        f"baseURL: {_SHIPPED_URL}", f"baseURL: {url}\n  tls: {{caFile: {ca}}}" if ca else f"baseURL: {url}"
+    )
 
 
 def set_up(where: Stage, tls: bool) -> Sides:

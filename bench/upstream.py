@@ -20,7 +20,9 @@ import httptools
 import uvloop
 from answers import LAST, PLAIN, ROLE, body_mark, failed, sends, token
 
-_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n%btransfer-encoding: chunked\r\n\r\n"
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n%btransfer-encoding: chunked\r\n\r\n"
+)
 _PLAIN_HEAD = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n"
 _FIELD = b"x-request-id: req_bench\r\n"
 _HEALTHY = _PLAIN_HEAD % (200, _FIELD, len(PLAIN)) + PLAIN

@@ -138,14 +138,15 @@ async def _error(call: Call, answer: Answer, clock: Clock) -> Fault | None:
 
 
 async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
-    """A plain answer is held whole where that keeps the next attempt open, so that none is cut short."""
+    """A plain answer is held whole where that keeps the next attempt open; JSON always, since no client can use a part
+    of it: so none is cut short, and an error in it counts as one even where nothing else can be tried."""
     exchange, plan = answer.exchange, call.plan
     # Speech, images and files flow as they come, whatever the operation.
     contract = call.facts.operation != "other" and _is_json(exchange)
     length = 0 if exchange.complete else content_length(exchange.headers)
     limit = plan.max_hold if contract else PRELUDE
     fits = length <= limit if length is not None else contract
-    if not terms.hold or not fits or plan.commit is Commit.HEADERS:
+    if not (terms.hold or contract) or not fits or plan.commit is Commit.HEADERS:
         return None
     broken = await _collect(answer, limit)
     if isinstance(broken, Fault):
@@ -223,10 +224,10 @@ def _whole(watch: Watch) -> Fault | None:
 
 
 def _verdict(answer: Answer, watch: Watch) -> Fault | None:
-    """An error event is the upstream's own word and may be passed on; a malformed event may not."""
+    """An error event is the upstream's own word and may be passed on; a malformed event, or half of one, may not."""
     fault = watch.fault
     assert fault is not None
-    if fault.code is Code.MALFORMED_EVENT:
+    if fault.code in (Code.MALFORMED_EVENT, Code.TRUNCATED):
         return fault
     answer.fault = fault
     return None

@@ -216,7 +216,4 @@ def _listening_options(parser: argparse.ArgumentParser, *, log_format: str) -> N
 
 
 if __name__ == "__main__":
-    # Under its own name: what commands raise is `seawall.cli.Unusable`, and `__main__` would not know it.
-    from seawall.cli import main as run
-
-    sys.exit(run())
+    sys.exit(main())

@@ -162,7 +162,8 @@ class Engine:
         harm: a cooldown is advice, and a sole upstream's breaker lets some calls through (SEMANTICS §3)."""
         if run.call.facts.pinned:
             # Conversation state lives at one upstream: always the first that the rule names.
-            run.left = [run.call.plan.groups[0][0]]
+            run.primary = run.call.plan.groups[0][0]
+            run.left = [run.primary]
         if len(run.left) > 1 and self._move(run, list(run.left)):
             return None
         retry_after: float | None = None
@@ -254,7 +255,9 @@ class Engine:
             fault = await exchange.head()
             if fault is not None:
                 return fault
-            exchange.expect_by(*terms.fixed)
+            # Whatever a stream's call is answered with: an error whose body stalls must not hold it for ever.
+            late = terms.first_content_by if run.call.facts.stream else None
+            exchange.expect_by(*soonest(terms.fixed, (late, Code.TIMEOUT_FIRST_CONTENT)))
             answer = await receive(run.call, exchange, visit.candidate, terms, self._buffers, self._clock)
             return answer if isinstance(answer, Fault) else answer.fault
         finally:

@@ -80,8 +80,11 @@ async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, cloc
             return None if watch.terminal else data
         if not data:
             rest = watch.end()
-            agent.write(rest if decoder is None else b"")
-            return _at_end(watch)
+            fault = _at_end(watch)
+            if fault is None and decoder is None:
+                # Behind the beginning of an event, the error event that follows a fault would not be read as one.
+                agent.write(rest)
+            return fault
         if decoder is None:
             agent.write(watch.feed(data))
         else:
@@ -103,11 +106,15 @@ async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, cloc
 
 
 def _at_end(watch: Watch) -> Fault | None:
-    if watch.fault is not None and watch.fault.code is Code.MALFORMED_EVENT:
-        return watch.fault
-    if watch.terminal or watch.fault is not None:
+    fault = watch.fault
+    if fault is not None and fault.code is Code.MALFORMED_EVENT:
+        return fault
+    if watch.terminal:
         return None
-    return Fault(Code.TRUNCATED, "the stream ended without its terminal event")
+    if fault is None:
+        return Fault(Code.TRUNCATED, "the stream ended without its terminal event")
+    # Any other fault is an error event, the upstream's own word for how it ended.
+    return fault if fault.code is Code.TRUNCATED else None
 
 
 async def _plain(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:

@@ -6,10 +6,12 @@ let calls finish up to a limit, close the rest.
 """
 
 import asyncio
+import importlib
 import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -20,7 +22,6 @@ from seawall.engine import Engine
 from seawall.policy import EffectivePolicy
 from seawall.reload import Reloader
 from seawall.runtime import Runtime
-from seawall.server.admin import Admin, Pages
 from seawall.server.agent import AgentHandler
 from seawall.server.http1 import Server, serve
 from seawall.telemetry.access_log import AccessLog
@@ -34,6 +35,9 @@ from seawall.telemetry.text_log import TextLog, wants_colour
 from seawall.types import CallEnded, Event, Observer, Reloaded
 from seawall.upstream.pool import Pool
 from seawall.view import View
+
+if TYPE_CHECKING:
+    from seawall.server.admin import Admin
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Service:
         self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer})
         self.events.observers += [self._metrics, log, self._recent, self._remember]
         self._ingress: Server | None = None
-        self._admin: Admin | None = None
+        self._admin: "Admin | None" = None
         self.admin_port = 0
         self._stop = asyncio.Event()
         self.view.on_drain = self._stop.set
@@ -130,6 +134,10 @@ class Service:
         self.events(Reloaded(policy.revision))
         handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock)
         self._ingress = await serve(handler, self.options.listen.host, self.options.listen.port, clock=self._clock)
+        # aiohttp takes longer to import than all of seawall: agents need not wait for it.
+        await asyncio.to_thread(importlib.import_module, "seawall.server.admin")
+        from seawall.server.admin import Admin, Pages
+
         pages = Pages(self.view, self._live, self._registry, self._recent, self.view, self._clock)
         self._admin = Admin(pages)
         admin = self.options.admin

@@ -69,8 +69,10 @@ class Generic:
 
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         code = problem.fault.code
-        error = {"message": told(problem), "type": code.rule.category.value, "code": code.value}
-        return msgspec.json.encode({"error": error, "seawall": problem.seawall()})
+        # Twice, because OpenAI's SDK, which a wrong base URL brings here, shows only the inner object.
+        seawall = problem.seawall()
+        error = {"message": told(problem), "type": code.rule.category.value, "code": code.value, "seawall": seawall}
+        return msgspec.json.encode({"error": error, "seawall": seawall})
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         return b"event: error\ndata: " + self.error(facts, problem) + b"\n\n"

@@ -56,7 +56,9 @@ def _type(code: Code) -> str:
 
 def _error(problem: Problem) -> dict[str, object]:
     code = problem.fault.code
-    return {"message": told(problem), "type": _type(code), "param": None, "code": code.value}
+    # Again in here, because openai-python gives only the inner object to `APIError.body`.
+    seawall = problem.seawall()
+    return {"message": told(problem), "type": _type(code), "param": None, "code": code.value, "seawall": seawall}
 
 
 class OpenAI:

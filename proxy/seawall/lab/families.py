@@ -70,7 +70,7 @@ class OpenAI:
         Trouble.RATE_LIMIT: (429, "requests", "rate_limit_exceeded"),
         Trouble.QUOTA: (429, "insufficient_quota", "insufficient_quota"),
         Trouble.SERVER: (500, "server_error", None),
-        Trouble.OVERLOADED: (503, "server_error", "server_overloaded"),
+        Trouble.OVERLOADED: (503, "server_error", "server_is_overloaded"),
         Trouble.TIMEOUT: (504, "server_error", "timeout"),
     }
 

@@ -83,7 +83,7 @@ async def test_answers_without_a_body(send: Send, status: str) -> None:
     [
         ("rate-limit-1", 429, "rate_limit_exceeded"),
         ("quota", 429, "insufficient_quota"),
-        ("overloaded", 503, "server_overloaded"),
+        ("overloaded", 503, "server_is_overloaded"),
         ("context", 400, "context_length_exceeded"),
         ("filter", 400, "content_filter"),
         ("auth", 401, "invalid_api_key"),
@@ -123,7 +123,7 @@ async def test_troubles_have_anthropic_shapes(send: Send, fault: str, status: in
 async def test_200_with_an_error_body(send: Send) -> None:
     wire = await send("error-body-overloaded")
     assert wire.head.startswith(b"HTTP/1.1 200 ")
-    assert json.loads(wire.body)["error"]["code"] == "server_overloaded"
+    assert json.loads(wire.body)["error"]["code"] == "server_is_overloaded"
 
 
 async def test_reset_before_the_head(send: Send) -> None:
@@ -239,7 +239,7 @@ async def test_a_missing_terminal_leaves_all_content(send: Send) -> None:
 async def test_an_error_event_before_content(send: Send) -> None:
     payloads, whole = events(await send("error-prelude-overloaded", stream=True))
     assert (len(payloads), whole) == (2, True)
-    assert json.loads(payloads[1])["error"]["code"] == "server_overloaded"
+    assert json.loads(payloads[1])["error"]["code"] == "server_is_overloaded"
 
 
 async def test_an_error_event_after_content_in_each_dialect(send: Send) -> None:
