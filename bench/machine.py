@@ -136,8 +136,6 @@ def free_ports(number: int) -> list[int]:
 
 def ready(process: Process, url: str, seconds: float = 30.0, cafile: str | None = None) -> float:
     """Ask until there is the first good answer; returns seconds since the process was started. Raises Broken."""
-    import ssl
-
     context = ssl.create_default_context(cafile=cafile) if cafile else None
     headers = {"content-type": "application/json", "authorization": "Bearer sk-bench"}
     request = urllib.request.Request(url, question(200, stream=False), headers)

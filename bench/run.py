@@ -168,7 +168,7 @@ def _median(rounds: list[Measured]) -> Measured:
 def check_under_load(sides: Sides) -> Verdict:
     """The separate client's answers, while plain and streamed load goes on."""
     command = [sys.executable, str(HERE / "load.py"), sides.seawall.url, "--seconds", "8"]
-    loads = [command + ["--connections", "4"], command + ["--connections", "32", "--stream", "--gap-ms", "5"]]
+    loads = [[*command, "--connections", "4"], [*command, "--connections", "32", "--stream", "--gap-ms", "5"]]
     running = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in loads]
     try:
         return check(sides.seawall.url)

@@ -10,6 +10,7 @@ after its first words had already arrived.
 
 import argparse
 import asyncio
+import json
 import sys
 import time
 import uuid
@@ -23,7 +24,7 @@ import httpx
 from openai import AsyncOpenAI
 from pydantic import BaseModel, Field
 from pydantic_ai import Agent, AgentRunResultEvent, ModelRetry, RunContext, ToolReturn
-from pydantic_ai.exceptions import ModelAPIError, ModelQuotaExceededError, ModelRequestRejectedError
+from pydantic_ai.exceptions import AgentRunError, ModelAPIError, ModelQuotaExceededError, ModelRequestRejectedError
 from pydantic_ai.messages import FunctionToolCallEvent, FunctionToolResultEvent, ModelMessage, ModelResponse
 from pydantic_ai.models import Model
 from pydantic_ai.models.openai import OpenAIChatModel
@@ -76,9 +77,6 @@ class FeatureSet(BaseModel):
 
     table: str
     features: list[Feature] = Field(min_length=1)
-
-
-# -- the warehouse -----------------------------------------------------------------------------------------------------
 
 
 class WarehouseError(Exception):
@@ -142,9 +140,6 @@ class Warehouse:
         return Answer(answer.text, f"{outcome}, {attempts} attempt{'s' * (attempts != '1')}")
 
 
-# -- tools -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class Deps:
     """What is injected into every tool."""
@@ -195,7 +190,7 @@ async def save_job(
 
     async def saved() -> Answer:
         answer = await ctx.deps.warehouse.save_job(name, sql, schedule)
-        ctx.deps.state.jobs[name] = Job.model_validate_json(answer.text).id
+        ctx.deps.state.jobs[name] = json.loads(answer.text)["id"]
         return answer
 
     return await told(saved())
@@ -208,18 +203,11 @@ async def get_pipeline_status(
     return await told(ctx.deps.warehouse.pipeline_status(pipeline))
 
 
-class Job(BaseModel):
-    id: str
-
-
-# -- the agent ---------------------------------------------------------------------------------------------------------
-
-
 class FeatureAgent(Generic[Output]):
     """Answers requests with a value of `output_type`, and remembers them in `state`.
 
     resumes: how often a run whose stream broke goes on from its history. pause: seconds before it does, doubled each
-    time; an upstream's own wish counts if it is longer.
+    time.
     """
 
     def __init__(
@@ -271,12 +259,10 @@ class FeatureAgent(Generic[Output]):
         prompt: str | None = request
         history = list(state.history)
         for resumed in range(self._resumes + 1):
-            events = self._agent.run_stream_events(
-                prompt, message_history=history, deps=Deps(self._warehouse, state), usage=usage
-            )
-            async with events as run:
+            deps = Deps(self._warehouse, state)
+            async with self._agent.run_stream_events(prompt, message_history=history, deps=deps, usage=usage) as events:
                 try:
-                    async for event in run:
+                    async for event in events:
                         if isinstance(event, AgentRunResultEvent):
                             state.history = event.result.all_messages()
                             yield self._ended(state, usage, steps, event.result.output)
@@ -284,17 +270,15 @@ class FeatureAgent(Generic[Output]):
                         if step := step_of(event):
                             steps.append(step)
                             yield step
-                except (ModelQuotaExceededError, ModelRequestRejectedError) as error:
-                    yield self._ended(state, usage, steps, None, str(error))
-                    return
-                except ModelAPIError as error:
+                except AgentRunError as error:
+                    if resumed == self._resumes or not passing(error):
+                        yield self._ended(state, usage, steps, None, f"gave up: {error}")
+                        return
                     # An answer that broke off is forgotten; tools that were done by then are not run again.
-                    history, prompt = whole(run.all_messages()), None
+                    history, prompt = whole(events.all_messages()), None
                     steps.append(Step(kind="resumed", name=type(error).__name__, detail=str(error)[:200]))
-                    wait = max(self._pause * 2**resumed, error.retry_after or 0.0)
             yield steps[-1]
-            await asyncio.sleep(wait)
-        yield self._ended(state, usage, steps, None, f"gave up: {steps[-1].detail}")
+            await asyncio.sleep(self._pause * 2**resumed)
 
     def _ended(
         self, state: State, usage: RunUsage, steps: list[Step], output: Output | None, error: str | None = None
@@ -303,6 +287,13 @@ class FeatureAgent(Generic[Output]):
         state.tokens += usage.total_tokens
         steps.append(Step(kind="done", name="failed" if error else "ok", detail=f"{usage.total_tokens} tokens"))
         return Result[Output](success=error is None, output=output, error=error, steps=steps, tokens=usage.total_tokens)
+
+
+def passing(error: AgentRunError) -> bool:
+    """Whether the same request may go well later."""
+    return isinstance(error, ModelAPIError) and not isinstance(
+        error, ModelQuotaExceededError | ModelRequestRejectedError
+    )
 
 
 def step_of(event: object) -> Step | None:
@@ -319,9 +310,6 @@ def whole(messages: list[ModelMessage]) -> list[ModelMessage]:
     while messages and isinstance(messages[-1], ModelResponse) and messages[-1].state == "interrupted":
         messages = messages[:-1]
     return messages
-
-
-# -- the command -------------------------------------------------------------------------------------------------------
 
 
 async def work(arguments: argparse.Namespace, state: State) -> bool:

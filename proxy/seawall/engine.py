@@ -286,6 +286,8 @@ class Engine:
         run.ledger.attempts += 1
         if visit.first:
             visit.first = False
+            # What was spent in our own queue says nothing about the upstream.
+            visit.entered = terms.started
             upstream.budget.deposit(terms.started)
         by, code = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
         assert by is not None
@@ -401,7 +403,8 @@ class Engine:
         now, upstream = self._clock.now(), visit.candidate.upstream
         slow_call = upstream.breaker_settings.slow_call
         waited = (now if first_content is None else first_content) - visit.entered
-        slow = slow_call is not None and waited > slow_call and (fault is None or fault.code is Code.AGENT_GONE)
+        told = fault is None or (fault.code is Code.AGENT_GONE and not visit.first)
+        slow = slow_call is not None and waited > slow_call and told
         for event in visit.settle(fault, slow, now, self._rng):
             self._observe(event)
         if fault is None or fault.rule.sample is Sample.BAD:

@@ -1,5 +1,5 @@
-"""Who speaks with the proxy in these tests besides the lab: raw agents that show exactly what came over the wire and read
-as they like, and upstreams that misbehave in ways that the lab does not offer.
+"""Who speaks with the proxy in these tests besides the lab: raw agents that show exactly what came over the wire and
+read as they like, and upstreams that misbehave in ways that the lab does not offer.
 """
 
 import asyncio
@@ -99,7 +99,9 @@ async def raw(
         writer.transport.abort()
 
 
-async def wire(running: Running, body: object = None, *, headers: str = "connection: close\r\n", **request: Any) -> Wire:
+async def wire(
+    running: Running, body: object = None, *, headers: str = "connection: close\r\n", **request: Any
+) -> Wire:
     """The whole answer to one request, however it ends."""
     data, end = bytearray(), "eof"
     async with raw(running, body, headers=headers, **request) as (reader, _), asyncio.timeout(10):

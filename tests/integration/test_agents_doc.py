@@ -1,9 +1,8 @@
-"""docs/agents.md: its Python runs as printed (```python; ```py marks what needs a provider or package that is not here)."""
+"""docs/agents.md: its Python runs as printed. What needs a provider or a package that is not here is marked ```py."""
 
 import asyncio
-import contextlib
-import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,6 @@ def test_it_shows_every_client_that_the_lab_can_serve() -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=NAMES)
-# The snippets are for scripts, which leave their client to the end of the process.
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_snippet_works_as_printed(tmp_path: Path, snippet: str) -> None:
     async with lab() as upstreams:
         policy = (
@@ -32,9 +29,11 @@ async def test_a_snippet_works_as_printed(tmp_path: Path, snippet: str) -> None:
             + route("warehouse", "/warehouse", "warehouse")
         )
         async with proxy(policy, tmp_path) as running:
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                code = compile(snippet.replace("http://127.0.0.1:4100", running.url), "docs/agents.md", "exec")
-                await asyncio.to_thread(exec, code, {})
-            assert printed.getvalue().strip()
+            script = snippet.replace("http://127.0.0.1:4100", running.url)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            printed, errors = await asyncio.wait_for(process.communicate(), 60)
+            assert process.returncode == 0, errors.decode()
+            assert printed.strip()
             assert running.calls and {call.status for call in running.calls} == {200}

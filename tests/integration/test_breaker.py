@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from harness import Running, lab, proxy, route, until, upstream
 from peers import CHAT, QUICK, agent, blackhole, chat, raw, wire
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from seawall.core.breaker import State
 from seawall.lab import Lab
@@ -58,18 +59,21 @@ def tried(upstreams: Lab) -> Counter[str]:
 
 
 async def test_consecutive_failures_open_it_and_calls_go_elsewhere_at_once(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker(base="10s")), tmp_path) as running, agent(running) as client:
-            upstreams.script([], upstream="a", then="500")
-            for _ in range(8):
-                assert (await client.post(CHAT, json=chat())).status_code == 200
-            assert tried(upstreams) == {"a": 3, "b": 8}
-            assert (await running.call(8)).skipped == ("a: breaker open",)
-            moved = running.moves[0]
-            assert (moved.key, moved.before, moved.after) == ("gpt", "closed", "open")
-            # Of another model nothing is known.
-            assert (await client.post(CHAT, json=chat("other"))).headers["x-seawall-upstream"] == "b"
-            assert tried(upstreams)["a"] == 4
+    async with (
+        lab() as upstreams,
+        proxy(pair(upstreams, breaker(base="10s")), tmp_path) as running,
+        agent(running) as client,
+    ):
+        upstreams.script([], upstream="a", then="500")
+        for _ in range(8):
+            assert (await client.post(CHAT, json=chat())).status_code == 200
+        assert tried(upstreams) == {"a": 3, "b": 8}
+        assert (await running.call(8)).skipped == ("a: breaker open",)
+        moved = running.moves[0]
+        assert (moved.key, moved.before, moved.after) == ("gpt", "closed", "open")
+        # Of another model nothing is known.
+        assert (await client.post(CHAT, json=chat("other"))).headers["x-seawall-upstream"] == "b"
+        assert tried(upstreams)["a"] == 4
 
 
 async def test_half_of_ten_calls_failed_opens_it(tmp_path: Path) -> None:
@@ -138,73 +142,74 @@ async def test_transport_faults_count_for_the_origin_and_not_for_a_model(tmp_pat
 
 
 async def test_of_a_hundred_calls_at_half_open_exactly_one_reaches_the_upstream(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker(successes=2)), tmp_path) as running, agent(running) as client:
-            await trip(running, upstreams)
-            upstreams.script([], upstream="a", then="latency-300ms")
-            await until(lambda: state(running) is State.HALF_OPEN)
-            answers = await asyncio.gather(*(client.post(CHAT, json=chat()) for _ in range(100)))
-            assert {a.status_code for a in answers} == {200}
-            assert tried(upstreams) == {"a": 1, "b": 99}
-            upstreams.script([], upstream="a")
+    async with (
+        lab() as upstreams,
+        proxy(pair(upstreams, breaker(successes=2)), tmp_path) as running,
+        agent(running) as client,
+    ):
+        await trip(running, upstreams)
+        upstreams.script(["silent"], upstream="a")
+        await until(lambda: state(running) is State.HALF_OPEN)
+        calls = [asyncio.create_task(client.post(CHAT, json=chat())) for _ in range(100)]
+        await until(lambda: sum(call.done() for call in calls) == 99)
+        assert tried(upstreams) == {"a": 1, "b": 99}
+        next(call for call in calls if not call.done()).cancel()
+        await until(lambda: permits(running) == 0)
+        for _ in range(2):
             await client.post(CHAT, json=chat())
-            assert [m.after for m in running.moves] == ["open", "half_open", "closed"]
+        assert [m.after for m in running.moves] == ["open", "half_open", "closed"]
 
 
 async def test_a_failed_probe_opens_it_for_twice_as_long(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker(), QUICK), tmp_path) as running:
-            await trip(running, upstreams)
-            upstreams.script([], upstream="a", then="500")
-            await until(lambda: state(running) is State.HALF_OPEN)
-            assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"b"
-            # A probe is not retried on its upstream.
-            assert tried(upstreams)["a"] == 1
-            assert [round(m.until_seconds or 0, 2) for m in running.moves if m.after == "open"] == [0.15, 0.3]
+    async with lab() as upstreams, proxy(pair(upstreams, breaker(), QUICK), tmp_path) as running:
+        await trip(running, upstreams)
+        upstreams.script([], upstream="a", then="500")
+        await until(lambda: state(running) is State.HALF_OPEN)
+        assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"b"
+        # A probe is not retried on its upstream.
+        assert tried(upstreams)["a"] == 1
+        assert [round(m.until_seconds or 0, 2) for m in running.moves if m.after == "open"] == [0.15, 0.3]
 
 
 async def test_an_agent_that_goes_away_during_a_probe_gives_the_permit_back(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker()), tmp_path) as running:
-            await trip(running, upstreams)
-            upstreams.script(["silent"], upstream="a")
-            await until(lambda: state(running) is State.HALF_OPEN)
-            async with raw(running, chat()):
-                await until(lambda: permits(running) == 1 and upstreams.attempts())
-            await until(lambda: permits(running) == 0)
-            assert state(running) is State.HALF_OPEN
-            assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"a"
-            assert state(running) is State.CLOSED
-            await until(lambda: upstreams.attempts()[0].gone)
+    async with lab() as upstreams, proxy(pair(upstreams, breaker()), tmp_path) as running:
+        await trip(running, upstreams)
+        upstreams.script(["silent"], upstream="a")
+        await until(lambda: state(running) is State.HALF_OPEN)
+        async with raw(running, chat()):
+            await until(lambda: permits(running) == 1 and upstreams.attempts())
+        await until(lambda: permits(running) == 0)
+        assert state(running) is State.HALF_OPEN
+        assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"a"
+        assert state(running) is State.CLOSED
+        await until(lambda: upstreams.attempts()[0].gone)
 
 
 async def test_a_streaming_probe_lets_the_next_go_once_its_content_flows(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker(successes=2)), tmp_path) as running:
-            await trip(running, upstreams)
-            upstreams.script(["gap-40ms"], upstream="a")
-            await until(lambda: state(running) is State.HALF_OPEN)
-            async with raw(running, chat(stream=True)) as (reader, _):
-                await reader.readuntil(b"data: ")
-                assert permits(running) == 0
-                assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"a"
-                assert state(running) is State.HALF_OPEN
-                await reader.readuntil(b"[DONE]")
-            await until(lambda: state(running) is State.CLOSED)
+    async with lab() as upstreams, proxy(pair(upstreams, breaker(successes=2)), tmp_path) as running:
+        await trip(running, upstreams)
+        upstreams.script(["gap-40ms"], upstream="a")
+        await until(lambda: state(running) is State.HALF_OPEN)
+        async with raw(running, chat(stream=True)) as (reader, _):
+            await reader.readuntil(b"data: ")
+            assert permits(running) == 0
+            assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"a"
+            assert state(running) is State.HALF_OPEN
+            await reader.readuntil(b"[DONE]")
+        await until(lambda: state(running) is State.CLOSED)
 
 
 async def test_a_success_from_before_the_trip_does_not_close_it(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker()), tmp_path) as running:
-            upstreams.script(["latency-350ms", "500", "500", "500"], upstream="a")
-            early = asyncio.create_task(wire(running, chat()))
-            await until(upstreams.attempts)
-            for _ in range(3):
-                await wire(running, chat())
-            await until(lambda: state(running) is State.HALF_OPEN)
-            assert (await early).field(b"x-seawall-upstream") == b"a"
-            await running.call(4)
-            assert [m.after for m in running.moves] == ["open"]
+    async with lab() as upstreams, proxy(pair(upstreams, breaker()), tmp_path) as running:
+        upstreams.script(["latency-350ms", "500", "500", "500"], upstream="a")
+        early = asyncio.create_task(wire(running, chat()))
+        await until(upstreams.attempts)
+        for _ in range(3):
+            await wire(running, chat())
+        await until(lambda: state(running) is State.HALF_OPEN)
+        assert (await early).field(b"x-seawall-upstream") == b"a"
+        await running.call(4)
+        assert [m.after for m in running.moves] == ["open"]
 
 
 async def test_a_sole_upstream_still_gets_a_tenth_of_the_calls(tmp_path: Path) -> None:
@@ -224,23 +229,22 @@ async def test_a_sole_upstream_still_gets_a_tenth_of_the_calls(tmp_path: Path) -
 
 
 async def test_breakers_are_moved_by_hand_over_the_admin_socket(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker()), tmp_path) as running, agent(running) as client:
-            for action, wanted in (("isolate", "isolated"), ("force-close", "forced_closed"), ("reset", "closed")):
-                done = await asyncio.to_thread(admin_client.breaker, running.socket, action, "a")
-                assert done["upstream"] == "a"
-                got = await client.post(CHAT, json=chat())
-                assert got.headers["x-seawall-upstream"] == ("b" if action == "isolate" else "a")
-                assert state(running).value == wanted
-            await asyncio.to_thread(admin_client.breaker, running.socket, "force-close", "a", "gpt")
-            upstreams.script([], upstream="a", then="500")
-            for _ in range(6):
-                await client.post(CHAT, json=chat())
-            assert state(running) is State.FORCED_CLOSED
-            with pytest.raises(admin_client.AdminError, match="no upstream"):
-                await asyncio.to_thread(admin_client.breaker, running.socket, "reset", "nobody")
-            # Over TCP nothing can be changed.
-            assert (await client.post(f"{running.admin_url}/actions/breakers/a/reset")).status_code == 403
+    async with lab() as upstreams, proxy(pair(upstreams, breaker()), tmp_path) as running, agent(running) as client:
+        for action, wanted in (("isolate", "isolated"), ("force-close", "forced_closed"), ("reset", "closed")):
+            done = await asyncio.to_thread(admin_client.breaker, running.socket, action, "a")
+            assert done["upstream"] == "a"
+            got = await client.post(CHAT, json=chat())
+            assert got.headers["x-seawall-upstream"] == ("b" if action == "isolate" else "a")
+            assert state(running).value == wanted
+        await asyncio.to_thread(admin_client.breaker, running.socket, "force-close", "a", "gpt")
+        upstreams.script([], upstream="a", then="500")
+        for _ in range(6):
+            await client.post(CHAT, json=chat())
+        assert state(running) is State.FORCED_CLOSED
+        with pytest.raises(admin_client.AdminError, match="no upstream"):
+            await asyncio.to_thread(admin_client.breaker, running.socket, "reset", "nobody")
+        # Over TCP nothing can be changed.
+        assert (await client.post(f"{running.admin_url}/actions/breakers/a/reset")).status_code == 403
 
 
 def take(service: Service, policy: str) -> None:
@@ -250,44 +254,48 @@ def take(service: Service, policy: str) -> None:
 
 
 async def test_an_open_breaker_survives_a_reload_that_changes_its_settings(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker(base="10s")), tmp_path) as running:
-            await trip(running, upstreams)
-            before = running.upstream("a").breaker("gpt", 0)
-            take(running.service, pair(upstreams, breaker(base="1s", failures=7)))
-            assert running.upstream("a").breaker("gpt", 0) is before
-            assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"b"
-            assert (state(running), tried(upstreams)) == (State.OPEN, {"b": 1})
-            before.reset(time.monotonic())
-            upstreams.script([], upstream="a", then="500")
-            for number in range(1, 8):
-                await wire(running, chat())
-                assert (state(running) is State.OPEN) == (number == 7)
+    async with lab() as upstreams, proxy(pair(upstreams, breaker(base="10s")), tmp_path) as running:
+        await trip(running, upstreams)
+        before = running.upstream("a").breaker("gpt", 0)
+        take(running.service, pair(upstreams, breaker(base="1s", failures=7)))
+        assert running.upstream("a").breaker("gpt", 0) is before
+        assert (await wire(running, chat())).field(b"x-seawall-upstream") == b"b"
+        assert (state(running), tried(upstreams)) == (State.OPEN, {"b": 1})
+        before.reset(time.monotonic())
+        upstreams.script([], upstream="a", then="500")
+        for number in range(1, 8):
+            await wire(running, chat())
+            assert (state(running) is State.OPEN) == (number == 7)
 
 
 async def test_metrics_and_reports_tell_what_happened(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        async with proxy(pair(upstreams, breaker(base="10s"), QUICK), tmp_path) as running, agent(running) as client:
-            await trip(running, upstreams)
-            await client.post(CHAT, json=chat(stream=True, stream_options={"include_usage": True}))
-            await running.call(4)
-            lines = set((await client.get(f"{running.admin_url}/metrics")).text.splitlines())
-            series = 'route="models",upstream="b",model="other"'
-            for wanted in (
-                'seawall_attempts_total{upstream="a",model="other",result="SERVER_ERROR"} 9.0',
-                'seawall_breaker_state{upstream="a",key="other"} 2.0',
-                'seawall_breaker_transitions_total{upstream="a",key="other",to="open"} 1.0',
-                'seawall_retries_total{route="models"} 6.0',
-                'seawall_wasted_attempts_total{upstream="a",model="other"} 9.0',
-                f'seawall_request_duration_seconds_count{{{series}}} 4.0',
-                "seawall_streams_open 0.0",
-                "seawall_config_last_reload_successful 1.0",
-            ):
-                assert wanted in lines
-            assert any(l.startswith(f"seawall_requests_total{{{series},outcome=\"failover\"") for l in lines)
-            assert any(l.startswith(f"seawall_tokens_total{{{series},kind=\"output\"}}") for l in lines)
-            health = (await client.get(f"{running.admin_url}/health")).json()
-            assert health["upstreams"]["a"]["breakers"]["gpt"] == "open"
-            assert health["service_level"] == health["routes"]["models/main"] == "degraded"
-            shown = (await client.get(f"{running.admin_url}/state")).json()
-            assert shown["upstreams"][0]["breakers"][0]["reason"] == "3 consecutive failures"
+    async with (
+        lab() as upstreams,
+        proxy(pair(upstreams, breaker(base="10s"), QUICK), tmp_path) as running,
+        agent(running) as client,
+    ):
+        await trip(running, upstreams)
+        await client.post(CHAT, json=chat(stream=True, stream_options={"include_usage": True}))
+        await running.call(4)
+        page = (await client.get(f"{running.admin_url}/metrics")).text
+        found = {(x.name, *sorted(x.labels.values())): x.value for f in parse(page) for x in f.samples}
+        for wanted, value in {
+            ("seawall_attempts_total", "SERVER_ERROR", "a", "gpt"): 9,
+            ("seawall_breaker_state", "a", "gpt"): 2,
+            ("seawall_breaker_transitions_total", "a", "gpt", "open"): 1,
+            ("seawall_retries_total", "models"): 6,
+            ("seawall_wasted_attempts_total", "a", "gpt"): 9,
+            ("seawall_request_duration_seconds_count", "b", "gpt", "models"): 4,
+            ("seawall_first_content_seconds_count", "b", "gpt", "models"): 4,
+            ("seawall_requests_total", "", "2xx", "b", "failover", "gpt", "models"): 4,
+            ("seawall_tokens_total", "b", "gpt", "models", "output"): 48,
+            ("seawall_streams_open",): 0,
+            ("seawall_requests_in_flight",): 0,
+            ("seawall_config_last_reload_successful",): 1,
+        }.items():
+            assert found[wanted] == value, wanted
+        health = (await client.get(f"{running.admin_url}/health")).json()
+        assert health["upstreams"]["a"]["breakers"]["gpt"] == "open"
+        assert health["service_level"] == health["routes"]["models/main"] == "degraded"
+        shown = (await client.get(f"{running.admin_url}/state")).json()
+        assert shown["upstreams"][0]["breakers"][0]["reason"] == "3 consecutive failures"

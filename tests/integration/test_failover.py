@@ -261,9 +261,7 @@ async def test_a_model_override_changes_the_models_bytes_and_nothing_else(tmp_pa
 
 
 @pytest.mark.parametrize(("window", "answered"), [(200_000, "b"), (8_000, "a"), (4_000, "a")])
-async def test_a_context_length_error_moves_to_a_larger_window_only(
-    tmp_path: Path, window: int, answered: str
-) -> None:
+async def test_a_context_length_error_moves_to_a_larger_window_only(tmp_path: Path, window: int, answered: str) -> None:
     async with lab() as upstreams:
         upstreams.script([], upstream="a", then="context")
         small, other = (f"models: [{{name: gpt, contextTokens: {n}}}]\n" for n in (8_000, window))

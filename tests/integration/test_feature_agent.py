@@ -119,6 +119,16 @@ async def test_a_model_that_stays_down_ends_the_run_and_keeps_the_history(exampl
         assert agent_.state.history == before
 
 
+@pytest.mark.parametrize("fault", ["quota", "invalid"])
+async def test_what_will_not_pass_is_not_tried_again(example: ModuleType, tmp_path: Path, fault: str) -> None:
+    async with agent(example, tmp_path) as (agent_, running, upstreams):
+        upstreams.script([fault], model="gpt-4o-mini", repeat=True)
+        result = await agent_.run("Again, please.")
+        assert not result.success
+        assert [step.kind for step in result.steps] == ["done"]
+        assert len(running.calls) == 1
+
+
 async def test_state_and_history_go_on_from_run_to_run_and_survive_as_json(example: ModuleType, tmp_path: Path) -> None:
     async with agent(example, tmp_path) as (agent_, _, _):
         await agent_.run("Use save_job on orders.")
