@@ -1,11 +1,12 @@
-"""What is to be read from an outage: from the calls, from what the upstream that was down saw, and from the proxy's log.
+"""What an outage's records tell: the calls, the attempts that the dead upstream saw, the proxy's log.
 
-Pure: it judges records and measures nothing itself. The upstream's own count of attempts is what decides.
+It judges records and measures nothing itself. The upstream's own count of attempts is what decides.
 """
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from pathlib import Path
 
 from answers import MODEL
@@ -73,7 +74,7 @@ def read_log(path: Path, upstream: str) -> Log:
     """Read an upstream's story, up to the end of the file."""
     moves: list[Moved] = []
     before = between = in_flight = 0
-    opened: float | None = None
+    opened = inf
     for line in path.read_text().splitlines():
         event = json.loads(line)
         if event.get("upstream") != upstream:
@@ -82,13 +83,13 @@ def read_log(path: Path, upstream: str) -> Log:
         match event["event"]:
             case "breaker" if event["key"] == MODEL:
                 moves.append(Moved(at, event["after"]))
-                if event["after"] == "open" and opened is None:
+                if event["after"] == "open" and opened == inf:
                     opened = at
-            case "attempt" if opened is None:
+            case "attempt" if opened == inf:
                 before += 1
             case "attempt" if at - event["seconds"] < opened + _CLEARLY_LATER:
                 in_flight += 1
-            case "call" if opened is None and not event["fault"]:
+            case "call" if opened == inf and not event["fault"]:
                 between = before
     return Log(moves, before, between, in_flight)
 

@@ -22,6 +22,10 @@ _SERVE_EXAMPLES = """examples:
   seawall serve --policy base.yaml --policy team.yaml --listen 0.0.0.0:4100
   SEAWALL_POLICY=/etc/seawall/policy seawall serve
 """
+_DEMO_EXAMPLES = """examples:
+  seawall demo
+  seawall demo --listen 127.0.0.1:5100 --admin 127.0.0.1:5101 --lab 127.0.0.1:5110
+"""
 _CHECK_EXAMPLES = """examples:
   seawall check config/policy.yaml
   seawall check config/           every *.yaml in a folder
@@ -157,8 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = command("serve", _serve, "run the proxy under a policy", _SERVE_EXAMPLES)
     _policy_option(serve)
     _listening_options(serve, log_format="json")
-    demo = command("demo", _demo, "run the proxy before a lab whose upstreams fail, to see it work", "")
+    demo = command("demo", _demo, "run the proxy before a lab whose upstreams fail, to see it work", _DEMO_EXAMPLES)
     _listening_options(demo, log_format="text")
+    demo.add_argument("--lab", default=_environment("LAB_LISTEN", "127.0.0.1:4110"), metavar="HOST:PORT")
     check = command("check", _check, "print every error of policy files", _CHECK_EXAMPLES)
     check.add_argument("files", nargs="+", metavar="FILE", help="a policy file, or a folder of them")
     explain = command("explain", _explain, "tell what would happen to a request, and why", _EXPLAIN_EXAMPLES)

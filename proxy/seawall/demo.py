@@ -19,7 +19,7 @@ from seawall.service import Address, Options, Service
 from seawall.terminal import Unusable
 
 DEFAULT_LAB = "127.0.0.1:4110"
-"""Where demo.yaml's upstreams say that the lab is; SEAWALL_LAB_LISTEN moves it."""
+"""Where demo.yaml's upstreams say that the lab is; `--lab` moves it."""
 DRAIN_SECONDS = 2.0
 """Ctrl-C is meant; a call that the lab holds up on purpose is not waited for."""
 MODEL = "gpt-4o-mini"
@@ -41,12 +41,12 @@ CLAUDE = [Phase("latency-90ms", 9), Phase("latency-90ms+fail-1-overloaded", 3)]
 WAREHOUSE = [Phase("latency-30ms", 6), Phase("latency-30ms+fail-1-502", 3)]
 
 
-async def run_demo(options: Options, policy: EffectivePolicy) -> int:
+async def run_demo(options: Options, policy: EffectivePolicy, address: Address) -> int:
     """Run until told to stop; returns the exit code.
 
     Raises Unusable where the lab can not listen, OSError where the proxy can not.
     """
-    lab = await _start_lab(os.environ.get("SEAWALL_LAB_LISTEN") or DEFAULT_LAB)
+    lab = await _start_lab(address)
     service = DemoService(replace(options, drain_seconds=min(options.drain_seconds, DRAIN_SECONDS)), lab.url)
     try:
         await service.start(policy)
@@ -84,16 +84,12 @@ def at_lab(policy: EffectivePolicy, url: str) -> EffectivePolicy:
     return replace(policy, upstreams={key: moved(upstream) for key, upstream in policy.upstreams.items()})
 
 
-async def _start_lab(listen: str) -> Lab:
-    try:
-        address = Address.parse(listen)
-    except ValueError as error:
-        raise Unusable(f"SEAWALL_LAB_LISTEN: {error}") from None
+async def _start_lab(address: Address) -> Lab:
     try:
         lab = await start_lab(address.host, address.port)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise Unusable(f"the lab can not listen on {listen}: {why}; SEAWALL_LAB_LISTEN=HOST:PORT moves it") from None
+        raise Unusable(f"the lab can not listen on {address}: {why}; --lab HOST:PORT moves it") from None
     lab.script(schedule=EAST, upstream="east", repeat=True)
     lab.script(["latency-80ms"], upstream="west", repeat=True)
     lab.script(schedule=CLAUDE, upstream="claude", repeat=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import uvloop
 
-from seawall.terminal import Unusable, default_socket
 from seawall.policy import EffectivePolicy
 from seawall.policy.units import size_bytes
 from seawall.reload import read
 from seawall.service import Address, Options, Service
+from seawall.terminal import Unusable, default_socket
 
 
 def serve_command(arguments: argparse.Namespace) -> int:
@@ -26,7 +26,7 @@ def serve_command(arguments: argparse.Namespace) -> int:
 
 def demo_command(arguments: argparse.Namespace) -> int:
     options = _options(arguments, (_shipped("demo.yaml"),))
-    return _run(_demo(options, _usable(options.policies)))
+    return _run(_demo(options, _usable(options.policies), _address(arguments.lab)))
 
 
 def lab_command(arguments: argparse.Namespace) -> int:
@@ -41,10 +41,10 @@ async def _serve(options: Options, policy: EffectivePolicy) -> int:
     return 0
 
 
-async def _demo(options: Options, policy: EffectivePolicy) -> int:
+async def _demo(options: Options, policy: EffectivePolicy, lab: Address) -> int:
     from seawall.demo import run_demo
 
-    return await run_demo(options, policy)
+    return await run_demo(options, policy, lab)
 
 
 async def _lab(address: Address, seed: int) -> int:

@@ -111,7 +111,7 @@ class Service:
         self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer})
         self.events.observers += [self._metrics, log, self._recent, self._remember]
         self._ingress: Server | None = None
-        self._admin: "Admin | None" = None
+        self._admin: Admin | None = None
         self.admin_port = 0
         self._stop = asyncio.Event()
         self.view.on_drain = self._stop.set
@@ -131,7 +131,6 @@ class Service:
     async def start(self, policy: EffectivePolicy) -> None:
         """Listen. Raises OSError for an address that cannot be had or a file that cannot be used."""
         self.apply(policy)
-        self.events(Reloaded(policy.revision))
         handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock)
         self._ingress = await serve(handler, self.options.listen.host, self.options.listen.port, clock=self._clock)
         # aiohttp takes longer to import than all of seawall: agents need not wait for it.
@@ -142,6 +141,7 @@ class Service:
         self._admin = Admin(pages)
         admin = self.options.admin
         self.admin_port = await self._admin.start(admin.host, admin.port, self.options.admin_socket)
+        self.events(Reloaded(policy.revision))
 
     async def run(self) -> None:
         """Serve until told to stop; finish what is under way."""

@@ -138,7 +138,7 @@ def test_a_lab_address_that_can_not_be_used_is_one_line_and_exit_2(tmp_path: Pat
         demo = Demo(tmp_path, SEAWALL_LAB_LISTEN=address)
         assert demo.process.wait(15) == 2
     (line,) = demo.errors.read_text().splitlines()
-    assert "SEAWALL_LAB_LISTEN" in line and address in line
+    assert address in line
 
 
 def test_upstreams_of_the_lab_follow_it_and_others_stay(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import openai
 import pytest
 from harness import until
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
 from stage import LENIENT, ONE_TRY, QUICK_RETRIES, stage
 
@@ -64,15 +65,14 @@ async def test_parallel_tool_calls(tmp_path: Path, streamed: bool) -> None:
         model = "lab-tool-get_weather,get_time"
         if streamed:
             async with agent.chat.completions.stream(model=model, messages=ASK, tools=TOOLS) as stream:
-                answer = await stream.get_final_completion()
-            calls = answer.choices[0].message.tool_calls
+                message: ChatCompletionMessage = (await stream.get_final_completion()).choices[0].message
         else:
             plain = await agent.chat.completions.create(model=model, messages=ASK, tools=TOOLS)
-            calls = plain.choices[0].message.tool_calls
-        assert [call.function.name for call in calls or []] == ["get_weather", "get_time"]  # type: ignore[union-attr]
-        response = await agent.responses.create(
-            model=model, input="hi", tools=[{"type": "function", "strict": False, **t} for t in (WEATHER, TIME)]
-        )
+            message = plain.choices[0].message
+        called = [call.function.name for call in message.tool_calls or [] if call.type == "function"]
+        assert called == ["get_weather", "get_time"]
+        tools: list[Any] = [{"type": "function", "strict": False, **tool} for tool in (WEATHER, TIME)]
+        response = await agent.responses.create(model=model, input="hi", tools=tools)
         assert [item.type for item in response.output] == ["function_call", "function_call"]
 
 
@@ -188,12 +188,12 @@ async def test_what_the_proxy_did_not_retry_is_left_to_the_sdk(tmp_path: Path) -
 async def test_a_stream_that_breaks_raises_in_the_middle(tmp_path: Path, fault: str) -> None:
     rule = f"{QUICK_RETRIES}\ntimeouts: {{streamIdle: 200ms}}"
     async with stage(tmp_path, rule) as at, client(at.openai, max_retries=2) as agent:
-        chat = await agent.chat.completions.create(model=f"lab-{fault}", messages=ASK, stream=True)
+        chat = await agent.chat.completions.create(model=f"lab-gap-5ms+{fault}", messages=ASK, stream=True)
         with pytest.raises(openai.APIError) as caught:
             async for _ in chat:
                 pass
         assert type(caught.value) is openai.APIError
-        responses = await agent.responses.create(model=f"lab-{fault}", input="hi", stream=True)
+        responses = await agent.responses.create(model=f"lab-gap-5ms+{fault}", input="hi", stream=True)
         if fault == "error-5":
             # The provider's own event has its fields at the top level, where this SDK does not look.
             assert [event.type async for event in responses][-1] == "error"
