@@ -17,8 +17,8 @@ from seawall.types import Headers
 
 
 class Agent(Protocol):
-    """The agent's side of a call. `start`, `write`, `end` and `abort` never block; `drain` waits while the agent reads
-    more slowly than we write (`congested`)."""
+    """The agent's side of a call. `drain` waits while the agent reads more slowly than we write (`congested`); nothing
+    else blocks."""
 
     @property
     def started(self) -> bool: ...
@@ -26,12 +26,15 @@ class Agent(Protocol):
     def congested(self) -> bool: ...
     @property
     def sent_bytes(self) -> int: ...
+    @property
+    def unsent_bytes(self) -> int: ...
     def inform(self, status: int, headers: Headers) -> None: ...
     def start(self, status: int, headers: Headers, *, reason: bytes = b"") -> None: ...
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...
     def end(self, trailers: Headers | None = None) -> None: ...
     def abort(self) -> None: ...
+    def drop(self) -> None: ...
 
 
 async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
@@ -45,6 +48,8 @@ async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: C
         fault = None
     elif answer.stream and answer.watch is not None:
         fault = await _stream(answer, answer.watch, terms, agent, clock)
+    elif answer.stream:
+        fault = await _blind(answer, agent, terms, clock)
     else:
         fault = await _plain(call, answer, terms, agent, clock)
     watch = answer.watch
@@ -53,6 +58,9 @@ async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: C
     if fault is None:
         agent.end(answer.exchange.trailers)
         return watch.fault if watch is not None else answer.fault
+    if fault.code is Code.AGENT_STALLED:
+        agent.drop()
+        return fault
     if answer.stream and answer.decoder is None:
         # Whole events only have been released, so this one is read as an event of its own.
         problem = problem_for(fault, call.id, upstream=answer.candidate.upstream.name)
@@ -92,7 +100,7 @@ async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, cloc
             if plain is None:
                 answer.watch = None
                 agent.write(data)
-                return await _blind(answer, agent, terms)
+                return await _blind(answer, agent, terms, clock)
             watch.feed(plain)
             agent.write(data)
         if watch.content and answer.first_content is None:
@@ -101,8 +109,10 @@ async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, cloc
             return watch.fault
         if progress.too_slow(now):
             return Fault(Code.STREAM_TOO_SLOW, "the stream comes more slowly than streaming.minProgress")
-        if agent.congested and (fault := await _drain(agent, terms)):
-            return fault
+        if agent.congested:
+            if fault := await _drain(agent, terms):
+                return fault
+            progress.restart(clock.now())
 
 
 def _at_end(watch: Watch) -> Fault | None:
@@ -121,9 +131,10 @@ async def _plain(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: 
     """An answer that is not held. A default `timeouts.request` bounds silence only: a long download that goes on
     would have finished in a direct call."""
     exchange, silence = answer.exchange, terms.timeouts.request
+    attempt: Limit = terms.fixed if terms.fixed[1] is Code.TIMEOUT_ATTEMPT else (None, Code.TIMEOUT_ATTEMPT)
     while True:
         if not terms.timeouts.request_set:
-            exchange.expect_by(clock.now() + silence, Code.TIMEOUT_REQUEST)
+            exchange.expect_by(*soonest(attempt, (clock.now() + silence, Code.TIMEOUT_REQUEST)))
         data = await exchange.read()
         if isinstance(data, Fault):
             return data
@@ -136,9 +147,12 @@ async def _plain(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: 
             return fault
 
 
-async def _blind(answer: Answer, agent: Agent, terms: Terms) -> Fault | None:
+async def _blind(answer: Answer, agent: Agent, terms: Terms, clock: Clock) -> Fault | None:
     """A stream in a coding that cannot be looked into (any longer)."""
     while True:
+        idle = terms.timeouts.stream_idle
+        by = None if idle is None else clock.now() + idle
+        answer.exchange.expect_by(*soonest(terms.fixed, (by, Code.TIMEOUT_STREAM_IDLE)))
         data = await answer.exchange.read()
         if isinstance(data, Fault):
             return data
@@ -150,11 +164,17 @@ async def _blind(answer: Answer, agent: Agent, terms: Terms) -> Fault | None:
 
 
 async def _drain(agent: Agent, terms: Terms) -> Fault | None:
-    try:
-        async with asyncio.timeout(terms.timeouts.agent_write):
-            await agent.drain()
-    except TimeoutError:
-        return Fault(Code.AGENT_STALLED, f"the agent read nothing for {terms.timeouts.agent_write:g} s")
+    """Wait for the agent, for as long as it reads anything at all."""
+    while agent.congested:
+        unsent = agent.unsent_bytes
+        try:
+            async with asyncio.timeout(terms.timeouts.agent_write):
+                await agent.drain()
+        except TimeoutError:
+            if agent.unsent_bytes >= unsent:
+                return Fault(Code.AGENT_STALLED, f"the agent read nothing for {terms.timeouts.agent_write:g} s")
+        else:
+            break
     return None
 
 
@@ -169,6 +189,10 @@ class _Progress:
         self._watch = watch
         self._since = now
         self._seen = watch.progress
+
+    def restart(self, now: float) -> None:
+        """The agent was the slow one."""
+        self._since, self._seen = now, self._watch.progress
 
     def too_slow(self, now: float) -> bool:
         if not self._events or now - self._since < self._interval or self._watch.terminal:

@@ -36,7 +36,8 @@ def lab_command(arguments: argparse.Namespace) -> int:
 async def _serve(options: Options, policy: EffectivePolicy) -> int:
     service = Service(options)
     await _start(service, policy)
-    print(f"seawall: listening on {options.listen}, admin on {options.admin}", file=sys.stderr)
+    listen, admin = options.listen.with_port(service.port), options.admin.with_port(service.admin_port)
+    print(f"seawall: listening on {listen}, admin on {admin}, actions on {options.admin_socket}", file=sys.stderr)
     await service.run()
     return 0
 

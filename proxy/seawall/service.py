@@ -55,8 +55,12 @@ class Address:
             raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:4100")
         return cls(host.strip("[]") or "127.0.0.1", int(port))
 
+    def with_port(self, port: int) -> "Address":
+        """The address that was had, where any port would do."""
+        return Address(self.host, port)
+
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ async def raw(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", running.service.port))
-    reader, writer = await asyncio.open_connection(sock=sock, limit=buffer or 65536)
+    reader, writer = await asyncio.open_connection(sock=sock, limit=4096 if buffer else 65536)
     data = b"" if body is None else json.dumps(body).encode()
     framing = f"content-length: {len(data)}\r\n" if body is not None else ""
     method = "GET" if body is None else "POST"

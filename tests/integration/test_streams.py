@@ -12,7 +12,7 @@ import brotli
 import pytest
 import zstandard
 from harness import lab, proxy, route, until, upstream
-from peers import CHAT, QUICK, Upstream, always, chat, raw, request_head, serving, wire
+from peers import QUICK, Upstream, always, chat, raw, request_head, serving, wire
 
 TALK = [{"role": "user", "content": "hi"}]
 # dialect, path, request
@@ -121,12 +121,14 @@ async def test_commit_complete_lets_go_above_what_may_be_held(tmp_path: Path) ->
     rule = QUICK + "streaming: {commit: Complete, maxHold: 4Ki}\n"
     async with lab() as upstreams:
         upstreams.script(["tokens-200+gap-2ms"])
-        async with proxy(one(f"{upstreams.url}/v1", rule), tmp_path) as running:
-            async with raw(running, chat(stream=True)) as (reader, _):
-                await reader.readuntil(b"data: ")
-                assert upstreams.attempts()[0].end is None
-                assert running.service._buffers.used < 200  # the request's body
-                await reader.readuntil(b"0\r\n\r\n")
+        async with (
+            proxy(one(f"{upstreams.url}/v1", rule), tmp_path) as running,
+            raw(running, chat(stream=True)) as (reader, _),
+        ):
+            await reader.readuntil(b"data: ")
+            assert upstreams.attempts()[0].end is None
+            assert running.service._buffers.used < 200  # the request's body
+            await reader.readuntil(b"0\r\n\r\n")
 
 
 async def test_commit_headers_releases_at_once_and_never_repeats(tmp_path: Path) -> None:
@@ -180,8 +182,6 @@ def zstd(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
 
-
-
 EVENTS = b"".join(
     b'data: {"choices":[{"index":0,"delta":%s}]}\n\n' % delta
     for delta in (b'{"role":"assistant"}', b'{"content":"one"}', b'{"content":"two"}')
@@ -199,19 +199,22 @@ async def test_a_compressed_stream_is_watched_and_its_bytes_stay(
     tmp_path: Path, coding: str, pack: Callable[[bytes], bytes]
 ) -> None:
     whole, cut, early = (pack(data) for data in (EVENTS + b"data: [DONE]\n\n", EVENTS, EVENTS[:60]))
-    async with serving(always(compressed(coding, whole))) as good, serving(always(compressed(coding, cut))) as late:
-        async with serving(always(compressed(coding, early))) as bad:
-            url = "http://127.0.0.1:{}".format
-            async with proxy(pair(url(bad), url(good), NO_RETRY), tmp_path) as running:
-                got = await wire(running, chat(stream=True), headers="accept-encoding: x\r\nconnection: close\r\n")
-                assert (got.body, got.whole, got.field(b"x-seawall-upstream")) == (whole, True, b"b")
-                assert got.field(b"content-encoding") == coding.encode()
-                assert running.attempts[0].result == "TRUNCATED"
-            async with proxy(pair(url(late), url(good), NO_RETRY), tmp_path) as running:
-                got = await wire(running, chat(stream=True))
-                # Nothing can be added to it, so only the missing end tells.
-                assert (got.body, got.whole, got.field(b"x-seawall-upstream")) == (cut, False, b"a")
-                assert (await running.call()).fault == "TRUNCATED"
+    async with (
+        serving(always(compressed(coding, whole))) as good,
+        serving(always(compressed(coding, cut))) as late,
+        serving(always(compressed(coding, early))) as bad,
+    ):
+        url = "http://127.0.0.1:{}".format
+        async with proxy(pair(url(bad), url(good), NO_RETRY), tmp_path) as running:
+            got = await wire(running, chat(stream=True), headers="accept-encoding: x\r\nconnection: close\r\n")
+            assert (got.body, got.whole, got.field(b"x-seawall-upstream")) == (whole, True, b"b")
+            assert got.field(b"content-encoding") == coding.encode()
+            assert running.attempts[0].result == "TRUNCATED"
+        async with proxy(pair(url(late), url(good), NO_RETRY), tmp_path) as running:
+            got = await wire(running, chat(stream=True))
+            # Nothing can be added to it, so only the missing end tells.
+            assert (got.body, got.whole, got.field(b"x-seawall-upstream")) == (cut, False, b"a")
+            assert (await running.call()).fault == "TRUNCATED"
 
 
 async def test_a_compressed_stream_of_a_dialect_without_terminal_events_ends_well(tmp_path: Path) -> None:

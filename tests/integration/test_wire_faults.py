@@ -283,6 +283,7 @@ async def test_without_a_contract_an_unclean_end_stays_unclean(replay_port: int,
             for keep in (1, layout.upto(1), len(whole.body) - 3):
                 answer = await broken_by(running, between, layout, Break(keep, "close"))
                 assert not answer.clean
+                assert whole.body[:keep].startswith(answer.body), "nothing is added"
                 assert answer.header(b"x-seawall-attempts") == b"1"
             answer = await broken_by(running, between, layout, Break(layout.upto(1), "end"))
             assert answer.clean and answer.body == whole.pieces[0]

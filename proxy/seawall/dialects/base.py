@@ -72,7 +72,8 @@ class Dialect(Protocol):
         """A JSON error body in this dialect's shape, so that its SDK raises its usual exception."""
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
-        """The error event to append to a stream that breaks after its commit, framing included."""
+        """The error event to append to a stream that breaks after its commit, framing included; b"" where the protocol
+        has none, so that its unclean end alone tells of it."""
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         """The header field that carries an API key: (b"authorization", b"Bearer …")."""

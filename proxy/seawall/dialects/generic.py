@@ -75,7 +75,9 @@ class Generic:
         return msgspec.json.encode({"error": error, "seawall": seawall})
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
-        return b"event: error\ndata: " + self.error(facts, problem) + b"\n\n"
+        """None: a client that does not expect such an event fails on it (google-genai cannot parse the line
+        `event: error`); to break off says as much in any protocol."""
+        return b""
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + key

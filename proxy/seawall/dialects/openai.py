@@ -71,7 +71,10 @@ class OpenAI:
     def claims(self, head: Head) -> bool:
         path = head.path
         if _SHARED.match(path):
-            return header(head.headers, b"anthropic-version") is None
+            # POST /v1/models/MODEL:generateContent is Gemini's; its key is not for us.
+            return header(head.headers, b"anthropic-version") is None and not (
+                head.method == "POST" and path.startswith("/v1/models/") and ":" in path
+            )
         return _OWN.match(path) is not None or path.strip("/") in _UNVERSIONED
 
     def read(self, head: Head, path: str, body: bytes) -> Facts:

@@ -124,6 +124,11 @@ class Exchange:
         return self._line.congested
 
     @property
+    def unsent_bytes(self) -> int:
+        """Written, and not yet taken by the kernel."""
+        return self._line.transport.get_write_buffer_size()
+
+    @property
     def trailers(self) -> Headers:
         return self.body.trailers
 
@@ -204,6 +209,12 @@ class Exchange:
             return
         self._flush()
         self.transport.close()
+
+    def drop(self) -> None:
+        """Reset the connection of an agent that does not read: a close would wait for it."""
+        self.ended = True
+        self.keep_alive = False
+        reset(self.transport)
 
     def _send(self, pieces: list[bytes]) -> None:
         if self.transport.is_closing():

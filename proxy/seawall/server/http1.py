@@ -8,6 +8,8 @@ folding, bare CR or LF. It never looks at paths, policies or bodies.
 
 import asyncio
 import logging
+import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ from seawall.wire import field_lines
 Handler = Callable[[Exchange], Awaitable[None]]
 log = logging.getLogger(__name__)
 
+# Bytes of an answer that may wait in the kernel to be sent.
+_KERNEL_UNSENT = 128 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -34,6 +39,7 @@ class Limits:
     head_timeout: from a request's first byte to the end of its head (slowloris).
     keep_alive: how long an idle connection is kept.
     body_idle: silence in the middle of a request body.
+    close_timeout: how long an agent may read nothing of what is left of its answer while the connection closes.
     """
 
     head: int = 256 * 1024
@@ -42,6 +48,7 @@ class Limits:
     head_timeout: float = 30.0
     keep_alive: float = 75.0
     body_idle: float = 300.0
+    close_timeout: float = 30.0
     linger: float = 2.0
 
 
@@ -77,6 +84,8 @@ class Connection(asyncio.Protocol):
         self._write_waiter: asyncio.Future[None] | None = None
         self.congested = False
         self.last_heard = server.clock.now()
+        self._unsent = -1
+        self._unsent_since = 0.0
 
     # -- asyncio ---------------------------------------------------------------------------------------------------
 
@@ -298,9 +307,15 @@ class Connection(asyncio.Protocol):
         return self._current is not None
 
     def sweep(self, now: float) -> None:
-        """Close what has been silent for too long."""
+        """Close what has been silent for too long, and cut what closes but does not read the rest of its answer."""
         limits, silent = self._server.limits, now - self.last_heard
-        if self._current is None:
+        if self.transport.is_closing():
+            unsent = self.transport.get_write_buffer_size()
+            if unsent != self._unsent:
+                self._unsent, self._unsent_since = unsent, now
+            elif now - self._unsent_since > limits.close_timeout:
+                self.transport.abort()
+        elif self._current is None:
             started = self._in_head and self._unaccounted > 0
             if silent > (limits.head_timeout if started else limits.keep_alive):
                 self.transport.close()
@@ -333,8 +348,17 @@ class Server:
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def listen(self, host: str, port: int) -> None:
-        """Raises OSError where the address can not be had."""
-        self._listener = await self.loop.create_server(lambda: Connection(self), host, port, backlog=4096)
+        """Raises OSError, with the address as its filename, where that cannot be had."""
+        try:
+            self._listener = await self.loop.create_server(lambda: Connection(self), host, port, backlog=4096)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise OSError(error.errno, why, f"{host}:{port}") from error
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # Else megabytes wait in the kernel for an agent that reads slowly, and whether it reads shows only once
+            # a third of them has gone. Connections inherit it.
+            for listener in self._listener.sockets:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_UNSENT)
         self._sweep()
 
     async def close(self, grace: float = 0.0) -> None:

@@ -1,0 +1,269 @@
+"""The ingress over real sockets: what it takes, what it refuses, how it frames, and that nothing hangs or is left."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from seawall.server.exchange import Exchange
+from seawall.server.http1 import Limits, Server, serve
+from seawall.types import Head, Headers
+
+HOST = b"host: a\r\n"
+BAD_FRAMING = [
+    b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+    b"content-length: 5\r\ncontent-length: 5\r\n\r\nhello",
+    b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+    b"content-length: 5, 5\r\n\r\nhello",
+    b"content-length: +5\r\n\r\nhello",
+    b"content-length: -5\r\n\r\nhello",
+    b"content-length: 0x5\r\n\r\nhello",
+    b"content-length: 5 5\r\n\r\nhello",
+    b"content-length: \r\n\r\n",
+    b"content-length: 99999999999999999999\r\n\r\n",
+    b"content-length : 5\r\n\r\nhello",
+    b"content-length: 5\n\r\nhello",
+    b"x: a\r\n content-length: 5\r\n\r\nhello",
+    b"x: a\rcontent-length: 5\r\n\r\nhello",
+    b"x: a\ncontent-length: 5\r\n\r\nhello",
+    b"x: a\x00\r\n\r\n",
+    b"x\r\n\r\n",
+    b": a\r\n\r\n",
+    b"x y: a\r\n\r\n",
+    b"transfer-encoding: identity\r\n\r\n",
+    b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: ,chunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+    b"host: b\r\n\r\n",
+]
+BAD_CHUNKS = [
+    b"5\nhello\n0\n\n",
+    b"0x5\r\nhello\r\n0\r\n\r\n",
+    b"-5\r\nhello\r\n",
+    b"g\r\n",
+    b"5 \r\nhello\r\n",
+    b"fffffffffffffffff\r\n",
+    b"5\r\nhelloX\r\n0\r\n\r\n",
+    b"5\r\nhello0\r\n\r\n",
+    b"5\r\nhello\n0\r\n\r\n",
+    b"\r\n5\r\nhello\r\n",
+    b"5;\x00\r\nhello\r\n",
+    b"5;a\nhello\r\n",
+    b"5\r\nhello\r\n0\r\ncontent-length: 5\r\n\r\n",
+    b"5\r\nhello\r\n0\r\ntransfer-encoding: chunked\r\n\r\n",
+    b"5\r\nhello\r\n0\r\nx: a\nb: c\r\n\r\n",
+]
+BAD_START = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET / HTTP/2.0\r\nhost: a\r\n\r\n",
+    b"GET / HTTP/0.9\r\nhost: a\r\n\r\n",
+    b"GET / HTTP/1.2\r\nhost: a\r\n\r\n",
+    b"GET /\r\n\r\n",
+    b"get / HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"G\x00T / HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"FETCH / HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET /a\tb HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET x HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\nhost: a\n\n",
+    b"\x00\xff\xfe",
+]
+
+
+@dataclass
+class Seen:
+    """What a handler that reads the whole body got."""
+
+    heads: list[Head] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    trailers: list[Headers] = field(default_factory=list)
+    broken: int = 0
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self.heads.append(exchange.head)
+        body = b""
+        try:
+            while data := await exchange.body.read():
+                body += data
+        except asyncio.CancelledError:
+            self.broken += 1
+            raise
+        self.bodies.append(body)
+        self.trailers.append(list(exchange.trailers))
+        exchange.start(200, [(b"content-length", b"%d" % len(body))])
+        exchange.write(body)
+        exchange.end()
+
+
+@asynccontextmanager
+async def ingress(handler: Callable[[Exchange], Awaitable[None]], limits: Limits | None = None) -> AsyncIterator[Server]:
+    """A server that all connections must have left in the end, without being cut."""
+    server = await serve(handler, "127.0.0.1", 0, limits=limits or Limits(linger=0.05, sweep=0.05))
+    try:
+        yield server
+        async with asyncio.timeout(3):
+            while server.connections:
+                await asyncio.sleep(0.005)
+    finally:
+        await server.close()
+
+
+async def say(server: Server, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """Everything that comes back until the server closes; after 2 seconds that is an error."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    answer = b""
+    try:
+        async with asyncio.timeout(2):
+            try:
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    if pause:
+                        await asyncio.sleep(pause)
+                while data := await reader.read(65536):
+                    answer += data
+            except ConnectionError:
+                pass
+    finally:
+        writer.transport.abort()
+    return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("rest", BAD_FRAMING)
+async def test_ambiguous_framing_is_refused(rest: bytes) -> None:
+    seen = Seen()
+    async with ingress(seen) as server:
+        smuggled = b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n"
+        answer = await say(server, b"POST /x HTTP/1.1\r\n" + HOST + rest + smuggled)
+        assert statuses(answer) == [400]
+        assert b"connection: close" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["seawall"]["code"] == "BAD_REQUEST"
+        assert seen.bodies == []
+
+
+@pytest.mark.parametrize("rest", BAD_CHUNKS)
+@pytest.mark.parametrize("split", [False, True])
+async def test_bad_chunking_is_refused_and_ends_the_call(rest: bytes, split: bool) -> None:
+    seen = Seen()
+    async with ingress(seen) as server:
+        head = b"POST /x HTTP/1.1\r\n" + HOST + b"transfer-encoding: chunked\r\n\r\n"
+        answer = await say(server, head, rest, pause=0.01) if split else await say(server, head + rest)
+        assert statuses(answer) == [400]
+        assert seen.bodies == []
+        assert seen.broken == len(seen.heads)
+
+
+@pytest.mark.parametrize("data", BAD_START)
+async def test_what_is_no_http_1_request_is_refused(data: bytes) -> None:
+    seen = Seen()
+    async with ingress(seen) as server:
+        assert statuses(await say(server, data)) == [400]
+        assert seen.heads == []
+
+
+async def test_a_broken_request_does_not_cut_the_answers_before_it() -> None:
+    go = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await go.wait()
+        exchange.start(200, [(b"content-length", b"2")])
+        exchange.write(b"ok")
+        exchange.end()
+
+    async with ingress(slow) as server:
+        asyncio.get_running_loop().call_later(0.05, go.set)
+        first = b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\n"
+        answer = await say(server, first + first + b"BROKEN\r\n\r\n")
+        assert statuses(answer) == [200, 200, 400]
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"GET /" + b"x" * 5000,
+        b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"x" * 5000,
+        b"GET / HTTP/1.1\r\nhost: a\r\n" + b"x" * 5000,
+        b"GET / HTTP/1.1\r\nhost: a\r\n" + b"x: y\r\n" * 50,
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n" + b"0" * 5000,
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;" + b"x" * 5000,
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: " + b"x" * 5000,
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"x: y\r\n" * 50,
+    ],
+)
+@pytest.mark.parametrize("piece", [1 << 20, 100])
+async def test_an_endless_head_line_or_trailer_is_refused(flood: bytes, piece: int) -> None:
+    async with ingress(Seen(), Limits(head=2000, fields=30, linger=0.05)) as server:
+        pieces = [flood[i : i + piece] for i in range(0, len(flood), piece)]
+        assert statuses(await say(server, *pieces)) == [431]
+
+
+async def test_a_head_that_comes_byte_by_byte_has_its_time_and_no_more() -> None:
+    async with ingress(Seen(), Limits(head_timeout=0.2, sweep=0.02, linger=0.05)) as server:
+        started = asyncio.get_running_loop().time()
+        data = b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"x" * 100
+        assert statuses(await say(server, *[b"%c" % b for b in data], pause=0.02)) in ([], [408])
+        assert 0.15 < asyncio.get_running_loop().time() - started < 1.0
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async with ingress(Seen(), Limits(keep_alive=0.1, sweep=0.02)) as server:
+        assert await say(server) == b""
+        assert statuses(await say(server, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")) == [200]
+
+
+async def test_an_agent_that_stops_in_the_middle_of_its_body_is_dropped() -> None:
+    seen = Seen()
+    async with ingress(seen, Limits(body_idle=0.1, sweep=0.02)) as server:
+        await say(server, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel")
+        assert (len(seen.heads), seen.bodies, seen.broken) == (1, [], 1)
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    seen = Seen()
+    async with ingress(seen) as server:
+        data = b"".join(
+            b"POST /%d HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n%02d" % (n, n) for n in range(20)
+        ) + b"GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        answer = await say(server, data)
+        assert statuses(answer) == [200] * 21
+        assert seen.bodies == [b"%02d" % n for n in range(20)] + [b""]
+        assert [head.target for head in seen.heads] == [f"/{n}" for n in range(20)] + ["/last"]
+
+
+async def test_too_many_pipelined_requests_are_refused() -> None:
+    async with ingress(Seen(), Limits(pipelined=3, linger=0.05)) as server:
+        answer = await say(server, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 10)
+        assert statuses(answer) == [200] * 4 + [400]
+
+
+async def test_any_split_of_the_bytes_gives_the_same_requests() -> None:
+    data = (
+        b"POST /a HTTP/1.1\r\nHost: a\r\nX-Y: 1\r\nx-y: \xff\xfe\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nT: u\r\n\r\n"
+        b"POST /b HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nxyz"
+    )
+    seen = Seen()
+    async with ingress(seen) as server:
+        for at in range(1, len(data), 7):
+            answer = await say(server, data[:at], data[at:], pause=0.001)
+            assert statuses(answer) == [200, 200]
+    assert seen.bodies == [b"abcde", b"xyz"] * (len(seen.bodies) // 2)
+    assert seen.heads[0].headers == [
+        (b"Host", b"a"), (b"X-Y", b"1"), (b"x-y", b"\xff\xfe"), (b"transfer-encoding", b"chunked"),
+    ]  # fmt: skip
+    assert seen.trailers[0] == [(b"T", b"u")]
