@@ -4,6 +4,7 @@ What an identity keeps through a reload: its breakers, budget, limiter, cooldown
 applied in place. Compiling an accepted policy cannot fail on its content.
 """
 
+import errno
 import re
 import ssl
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ class Compiled:
 
 
 def compile_policy(policy: EffectivePolicy, previous: Runtime | None, clock: Clock) -> Compiled:
-    """Compile. Raises OSError or ssl.SSLError when a file that the policy names (tls.caFile) cannot be read."""
+    """Compile. Raises OSError when a file that the policy names (tls.caFile) cannot be used."""
     # Everything that can fail comes first, so that a failed compile has changed no living machine.
     endpoints = {u.key: _endpoint(u) for u in policy.upstreams.values()}
     now = clock.now()
@@ -72,7 +73,10 @@ def _endpoint(effective: EffectiveUpstream) -> Endpoint:
     if url.scheme != "https":
         return Endpoint(host, port, proxy=proxy)
     tls = effective.tls
-    context = ssl.create_default_context(cafile=tls.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except ssl.SSLError as error:
+        raise OSError(errno.EINVAL, f"holds no usable certificate ({error.reason})", tls.ca_file) from error
     context.set_alpn_protocols(["http/1.1"])
     if tls.verification == "None":
         context.check_hostname = False

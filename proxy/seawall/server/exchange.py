@@ -7,7 +7,6 @@ answer that is not ended properly can not look like a whole one to the agent.
 import asyncio
 import socket
 import struct
-from collections import deque
 from typing import Protocol
 
 from seawall.types import Head, Headers
@@ -15,7 +14,7 @@ from seawall.wire import chunk, content_length, field_lines, has_no_body, last_c
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Above this, reading from the agent pauses until the body is taken (backpressure).
-_BODY_HIGH_WATER = 256 * 1024
+BODY_HIGH_WATER = 256 * 1024
 
 
 class Line(Protocol):
@@ -46,7 +45,7 @@ class RequestBody:
     def __init__(self, line: Line, expects_continue: bool) -> None:
         self._line = line
         self._expects = expects_continue
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self.complete = False
@@ -60,17 +59,25 @@ class RequestBody:
                 return b""
             if self._expects:
                 self._expects = False
-                self._line.transport.write(_CONTINUE)
+                if not self._line.transport.is_closing():
+                    self._line.transport.write(_CONTINUE)
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        data = self._chunks.popleft()
-        if self._size >= _BODY_HIGH_WATER > self._size - len(data):
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        full, self._size = self.full, 0
+        if full:
             self._line.resume()
-        self._size -= len(data)
         return data
+
+    @property
+    def full(self) -> bool:
+        """Whether reading from the agent pauses for it."""
+        return self._size >= BODY_HIGH_WATER
 
     def close(self) -> None:
         """Nobody will read the rest."""
@@ -79,7 +86,7 @@ class RequestBody:
 
     def feed(self, data: bytes) -> None:
         self._chunks.append(data)
-        if self._size < _BODY_HIGH_WATER <= self._size + len(data):
+        if self._size < BODY_HIGH_WATER <= self._size + len(data):
             self._line.pause()
         self._size += len(data)
         self._wake()
@@ -134,7 +141,8 @@ class Exchange:
 
     def inform(self, status: int, headers: Headers) -> None:
         """Send an interim (1xx) answer; dropped for HTTP/1.0 agents, which do not know them."""
-        if not self.started and self.head.http_version == "1.1":
+        # An agent that does not read must not make these pile up; they are advice only.
+        if not (self.started or self.congested or self.transport.is_closing()) and self.head.http_version == "1.1":
             self.transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, field_lines(headers)))
 
     def start(self, status: int, headers: Headers, *, reason: bytes = b"") -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from seawall.clock import Clock, SystemClock
 from seawall.faults import Code
-from seawall.server.exchange import Exchange
+from seawall.server.exchange import BODY_HIGH_WATER, Exchange
 from seawall.types import Head, Headers
 from seawall.wire import field_lines
 
@@ -40,6 +40,8 @@ class Limits:
     keep_alive: how long an idle connection is kept.
     body_idle: silence in the middle of a request body.
     close_timeout: how long an agent may read nothing of what is left of its answer while the connection closes.
+    linger: how long a connection that is to be closed still takes what the agent sends.
+    sweep: how often these times are looked at.
     """
 
     head: int = 256 * 1024
@@ -50,6 +52,7 @@ class Limits:
     body_idle: float = 300.0
     close_timeout: float = 30.0
     linger: float = 2.0
+    sweep: float = 5.0
 
 
 class Refused(Exception):
@@ -77,8 +80,11 @@ class Connection(asyncio.Protocol):
         self._headers: Headers = []
         self._head_size = 0
         self._in_head = False
+        self._head_since = 0.0
         self._unaccounted = 0
+        self._queued_bytes = 0
         self._resuming = False
+        self._refused: Refused | None = None
         self._deaf = False
         self._lingering = False
         self._write_waiter: asyncio.Future[None] | None = None
@@ -127,7 +133,10 @@ class Connection(asyncio.Protocol):
             self._refuse(refused)
 
     def eof_received(self) -> bool:
-        """An agent that closes its side is gone: its call is cancelled."""
+        """An agent that closes its side is gone: its call is cancelled at once, though the connection itself closes
+        only when what was written has gone out."""
+        if self._task is not None:
+            self._task.cancel()
         return False
 
     # -- llhttp ----------------------------------------------------------------------------------------------------
@@ -138,6 +147,7 @@ class Connection(asyncio.Protocol):
             self._headers = []
             self._head_size = 0
             self._in_head = True
+            self._head_since = self.last_heard
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -163,22 +173,29 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         method = self._parser.get_method().decode("ascii")
         version = self._parser.get_http_version()
-        hosts = expects = websocket = 0
+        hosts = expects = websocket = codings = 0
         for name, value in self._headers:
             size = len(name)
             if size == 4:
                 hosts += name.lower() == b"host"
             elif size == 6:
-                expects += name.lower() == b"expect" and value.lower() == b"100-continue"
+                expects += name.lower() == b"expect" and value.strip().lower() == b"100-continue"
             elif size == 7:
                 websocket += name.lower() == b"upgrade" and b"websocket" in value.lower()
+            elif size == 17:
+                codings += name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked"
         if (websocket and self._parser.should_upgrade()) or method == "CONNECT":
             raise Refused(Code.UPGRADE_REFUSED, "upgrades (WebSocket, CONNECT) are not supported on this port")
+        if version not in ("1.1", "1.0"):
+            raise Refused(Code.BAD_REQUEST, f"HTTP/{version} is not spoken here; use HTTP/1.1")
+        if codings:
+            # What we cannot decode we must not pass on under another name (RFC 9112 §6.1).
+            raise Refused(Code.BAD_REQUEST, "a Transfer-Encoding other than chunked is not supported")
         if hosts != 1 and not (version == "1.0" and hosts == 0):
             raise Refused(Code.BAD_REQUEST, f"an HTTP/1.1 request needs exactly one Host field, this one has {hosts}")
         head = Head(method, self._url.decode("ascii"), self._headers, version)
         self._arriving = exchange = Exchange(
-            self, head, bool(expects), self._parser.should_keep_alive(), self._server.clock.now()
+            self, head, bool(expects) and version == "1.1", self._parser.should_keep_alive(), self._server.clock.now()
         )
         if self._current is None:
             self._begin(exchange)
@@ -191,6 +208,10 @@ class Connection(asyncio.Protocol):
         self._unaccounted = 0
         if self._arriving is not None:
             self._arriving.body.feed(data)
+            if self._arriving is not self._current:
+                self._queued_bytes += len(data)
+                if self._queued_bytes >= BODY_HIGH_WATER:
+                    self.pause()
 
     def on_chunk_header(self) -> None:
         self._unaccounted = 0
@@ -244,10 +265,14 @@ class Connection(asyncio.Protocol):
             exchange.keep_alive = False
         if not exchange.body.complete:
             self._linger()
-        elif not exchange.keep_alive:
+        elif not exchange.keep_alive or (self._server.closing and not self._queue):
             self.transport.close()
         elif self._queue:
             self._begin(self._queue.popleft())
+            self._read_on()
+        elif self._refused is not None:
+            self._write_refusal(self._refused.code, self._refused.message)
+            self._linger()
         if exchange is self._arriving and exchange.body.complete:
             self._arriving = None
 
@@ -255,7 +280,7 @@ class Connection(asyncio.Protocol):
         """Answer for a request that never became one, once what came before it is answered, and close."""
         self._deaf = True
         if self._current is not None:
-            # A broken second request must not cut the answer to the first; a broken body ends the call it belongs to.
+            # A broken second request must not cut the answers before it; a broken body ends the call it belongs to.
             if self._current is self._arriving and not self._current.body.complete:
                 if self._current.started:
                     self._current.abort()
@@ -264,10 +289,19 @@ class Connection(asyncio.Protocol):
                 if self._task is not None:
                     self._task.cancel()
             else:
-                self._current.keep_alive = False
+                if self._queue and not self._queue[-1].body.complete:
+                    self._queue.pop()
+                self._refused = refused
                 return
         self._write_refusal(refused.code, refused.message)
         self._linger()
+
+    def _read_on(self) -> None:
+        """Bodies that wait behind the request that is being answered are bounded together."""
+        if self._queued_bytes and not self._queue:
+            self._queued_bytes = 0
+            if self._current is not None and not self._current.body.full:
+                self.resume()
 
     def _write_refusal(self, code: Code, message: str) -> None:
         body = self._server.refusal(code, message)
@@ -316,8 +350,8 @@ class Connection(asyncio.Protocol):
             elif now - self._unsent_since > limits.close_timeout:
                 self.transport.abort()
         elif self._current is None:
-            started = self._in_head and self._unaccounted > 0
-            if silent > (limits.head_timeout if started else limits.keep_alive):
+            # A head has its time from its first byte on, however steadily it drips (slowloris).
+            if now - self._head_since > limits.head_timeout if self._in_head else silent > limits.keep_alive:
                 self.transport.close()
         elif not self._current.body.complete and silent > limits.body_idle and not self._current.started:
             self.transport.abort()
@@ -394,7 +428,7 @@ class Server:
         now = self.clock.now()
         for line in list(self.lines):
             line.sweep(now)
-        self._sweeper = self.loop.call_later(5.0, self._sweep)
+        self._sweeper = self.loop.call_later(self.limits.sweep, self._sweep)
 
 
 def plain_refusal(code: Code, message: str) -> bytes:
