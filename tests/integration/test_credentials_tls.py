@@ -1,44 +1,21 @@
-"""Keys from mounted files, TLS to upstreams, and HTTP proxies on the way: what an upstream's policy says about access."""
+"""Keys from mounted files and TLS to upstreams: what an upstream's policy says about access."""
 
 import asyncio
-import base64
 import json
 import os
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import trustme
-from harness import Running, lab, proxy, route, upstream
-from peers import QUICK, answer, chat, request_head, serving, wire
+from harness import lab, proxy, route, upstream
+from peers import QUICK, Recorder, chat, serving, wire
 from processes import start
+from secure import Authority, authority, code
 
 NO_RETRY = "retry: {attempts: 0}\n"
-GOOD = b'{"choices": [], "model": "gpt"}'
 
 
-class Recorder:
-    """An upstream that answers well and keeps the heads it got."""
-
-    def __init__(self) -> None:
-        self.heads: list[bytes] = []
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            self.heads.append(await request_head(reader))
-            writer.write(answer(GOOD))
-
-    def fields(self, name: bytes) -> list[bytes]:
-        """Of the latest request."""
-        lines = [line.partition(b":") for line in self.heads[-1].split(b"\r\n")]
-        return [value.strip() for key, _, value in lines if key.lower() == name]
-
-
-def one(url: str, extra: str = "", rule: str = NO_RETRY, dialect: str = "OpenAI") -> str:
+def one(url: str, extra: str = "", dialect: str = "OpenAI", rule: str = NO_RETRY) -> str:
     return upstream("a", url, dialect, extra) + route("models", "/v1", "a", rule)
 
 
@@ -140,37 +117,13 @@ async def test_an_unusable_file_is_one_line_and_exit_code_2_at_the_start(
 
 # -- TLS ---------------------------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """A certificate authority, and what trusts it."""
-
-    ca: trustme.CA
-    file: Path
-
-    def server(self, *names: str) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert(*names).configure_cert(context)
-        return context
+Pair = tuple[Authority, Authority]
 
 
 @pytest.fixture(scope="module")
-def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Authority]:
-    made = []
-    for name in ("ours", "other"):
-        ca, file = trustme.CA(), tmp_path_factory.mktemp("ca") / f"{name}.pem"
-        ca.cert_pem.write_to_path(str(file))
-        made.append(Authority(ca, file))
-    return made[0], made[1]
-
-
-async def code(running: Running) -> tuple[int, str]:
-    """Status and seawall's code for one call; "" for a good one."""
-    got = await wire(running, chat())
-    return got.status, json.loads(got.body).get("seawall", {}).get("code", "")
-
-
-Pair = tuple[Authority, Authority]
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    folder = tmp_path_factory.mktemp("authorities")
+    return authority(folder, "ours"), authority(folder, "other")
 
 
 async def test_an_upstream_with_a_given_ca_is_reached_over_tls(tmp_path: Path, authorities: Pair) -> None:
@@ -202,7 +155,7 @@ async def test_a_certificate_is_verified_as_the_policy_says(
     ours, other = authorities
     said = tls.replace("OURS", str(ours.file)).replace("OTHER", str(other.file))
     async with serving(Recorder(), ours.server(name)) as port:
-        policy = one(f"https://127.0.0.1:{port}", f"tls: {{{said}}}\n" if said else "", QUICK)
+        policy = one(f"https://127.0.0.1:{port}", f"tls: {{{said}}}\n" if said else "", rule=QUICK)
         async with proxy(policy, tmp_path) as running:
             assert await code(running) == wanted
             transport = running.upstream("a").transport.snapshot(time.monotonic())
@@ -223,100 +176,3 @@ async def test_a_tls_handshake_that_hangs_or_is_no_tls_is_a_transport_fault(tmp_
             policy = one(f"https://127.0.0.1:{port}", rule=NO_RETRY + "timeouts: {connect: 150ms}\n")
             async with proxy(policy, tmp_path) as running:
                 assert await code(running) == wanted
-
-
-# -- HTTP proxies ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Tunnels:
-    """A tiny proxy: CONNECT, and plain requests, which it answers itself. `refuse`: the status of its refusals."""
-
-    refuse: int = 0
-    heads: list[bytes] = field(default_factory=list)
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.heads.append(await request_head(reader))
-        method, target, _ = self.heads[-1].split(b"\r\n")[0].split(b" ")
-        if self.refuse:
-            writer.write(b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % self.refuse)
-            return
-        if method != b"CONNECT":
-            writer.write(answer(GOOD))
-            return
-        host, _, port = target.decode().rpartition(":")
-        there, back = await asyncio.open_connection(host, int(port))
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            while data := await source.read(65536):
-                sink.write(data)
-            sink.close()
-
-        try:
-            await asyncio.gather(pump(reader, back), pump(there, writer))
-        finally:
-            back.close()
-
-
-Environment = Callable[[int], None]
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
-    def point(port: int) -> None:
-        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, f"http://user:pass%20word@127.0.0.1:{port}")
-            monkeypatch.delenv(name.lower(), raising=False)
-        for name in ("NO_PROXY", "no_proxy"):
-            monkeypatch.delenv(name, raising=False)
-
-    return point
-
-
-@asynccontextmanager
-async def tunnelled(tunnels: Tunnels, environment: Environment) -> AsyncIterator[None]:
-    async with serving(tunnels) as port:
-        environment(port)
-        yield
-
-
-PAIR = b"Basic " + base64.b64encode(b"user:pass word")
-
-
-async def test_tls_goes_through_the_environments_proxy_if_asked(
-    tmp_path: Path, authorities: Pair, environment: Environment
-) -> None:
-    ours, tunnels, seen = authorities[0], Tunnels(), Recorder()
-    async with serving(seen, ours.server("127.0.0.1")) as port, tunnelled(tunnels, environment):
-        tls = f"tls: {{caFile: {ours.file}}}\n"
-        async with proxy(one(f"https://127.0.0.1:{port}", tls + "proxy: {mode: Environment}\n"), tmp_path) as running:
-            assert await code(running) == (200, "")
-            assert tunnels.heads[0].startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n".encode())
-            assert PAIR in tunnels.heads[0]
-            # What is meant for the proxy stays with it.
-            assert seen.fields(b"proxy-authorization") == []
-        async with proxy(one(f"https://127.0.0.1:{port}", tls), tmp_path) as running:
-            assert await code(running) == (200, "")
-            assert len(tunnels.heads) == 1
-
-
-async def test_plain_requests_name_the_whole_url_to_the_proxy(tmp_path: Path, environment: Environment) -> None:
-    tunnels = Tunnels()
-    async with (
-        tunnelled(tunnels, environment),
-        proxy(one("http://model.example/api", "proxy: {mode: Environment}\n"), tmp_path) as running,
-    ):
-        assert await code(running) == (200, "")
-        head = tunnels.heads[0]
-        assert head.startswith(b"POST http://model.example:80/api/chat/completions HTTP/1.1\r\n")
-        assert PAIR in head
-
-
-async def test_a_refused_tunnel_is_a_connection_fault(tmp_path: Path, environment: Environment) -> None:
-    async with (
-        tunnelled(Tunnels(refuse=407), environment),
-        proxy(one("https://model.example", "proxy: {mode: Environment}\n"), tmp_path) as running,
-    ):
-        assert await code(running) == (502, "CONNECT_FAILED")
-        assert "407" in running.attempts[0].detail
