@@ -78,12 +78,14 @@ class Answer:
 class Terms:
     """What one attempt has to keep to.
 
-    fixed: when it must be over. hold: another attempt is possible, so nothing need be released yet.
+    fixed: when it must be over while nothing is committed. committed: likewise afterwards, where a default
+    `timeouts.request` no longer counts. hold: another attempt is possible, so nothing need be released yet.
     """
 
     timeouts: Timeouts
     started: float
     fixed: Limit
+    committed: Limit
     hold: bool
     min_progress: tuple[int, float] | None
 
@@ -93,26 +95,15 @@ class Terms:
         return None if limit is None else self.started + limit
 
 
-async def receive(
-    call: Call, exchange: Exchange, candidate: Candidate, terms: Terms, buffers: Buffers, clock: Clock
-) -> Answer | Fault:
-    """Read an answer, whose head is there, up to the point where it may be committed. The caller keeps ownership of
-    the exchange until it gets an Answer."""
-    answer = Answer(exchange, candidate, buffers)
-    try:
-        if exchange.status >= 400:
-            result = await _error(call, answer, clock)
-        elif _is_stream(call, exchange):
-            result = await _stream(call, answer, terms, clock)
-        else:
-            result = await _plain(call, answer, terms, clock)
-    except BaseException:
-        answer.release()
-        raise
-    if result is not None:
-        answer.release()
-        return result
-    return answer
+async def receive(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
+    """Read an answer, whose head is there, up to the point where it may be committed. A Fault: it cannot be passed on;
+    `answer.fault`: it can, but is no good one. The caller gives up or closes the answer."""
+    exchange = answer.exchange
+    if exchange.status >= 400:
+        return await _error(call, answer, clock)
+    if _is_stream(call, exchange):
+        return await _stream(call, answer, terms, clock)
+    return await _plain(call, answer, terms, clock)
 
 
 def _is_json(exchange: Exchange) -> bool:
@@ -180,24 +171,28 @@ async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
         exchange.expect_by(*_next_by(terms, watch, clock.now()))
         data = await exchange.read()
         if isinstance(data, Fault):
-            return data
+            if not watch.terminal:
+                return data
+            # What broke off behind its terminal event was whole.
+            answer.whole = True
+            return None
         if not data:
             rest = watch.end()
             answer.hold(rest if answer.decoder is None else b"")
             answer.whole = True
             return _verdict(answer, watch) if watch.fault else _whole(watch)
         size += len(data)
-        if not observe(answer, watch, data):
+        if not _take_in(answer, watch, data):
             return None
         if watch.content and answer.first_content is None:
             answer.first_content = clock.now()
         if watch.fault is not None:
             return _verdict(answer, watch)
-        if (watch.content and not complete) or size > limit or answer.taken < size - limit:
+        if (watch.content and not complete) or size > limit:
             return None
 
 
-def observe(answer: Answer, watch: Watch, data: bytes) -> bool:
+def _take_in(answer: Answer, watch: Watch, data: bytes) -> bool:
     """Show the next bytes to the watch and hold what may be released; False when nothing more can be seen or held."""
     if answer.decoder is None:
         return answer.hold(watch.feed(data))

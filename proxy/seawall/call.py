@@ -52,23 +52,16 @@ class Replay:
     async def fill(self, limit: int, most: int | None) -> None:
         """Read until the body is whole, or above `limit` bytes, or the budget is spent. Raises Overrun above `most`."""
         self._limit = most
-        first = await self._source.read()
-        self._count(first)
-        if not first:
-            self.whole = True
-            return
-        # Nearly every body has arrived whole with its first read; joining is for the others.
-        parts = [first]
-        size = len(first)
-        while self._keep(size):
+        parts: list[bytes] = []
+        size = 0
+        while True:
             data = await self._source.read()
-            if not data:
-                self.whole = True
-                break
             self._count(data)
             parts.append(data)
             size += len(data)
-            if size > limit:
+            # What is here whole is kept whatever the budget says: it is in memory already.
+            self.whole = not data or self._source.at_end
+            if not self._keep(size) or self.whole or size > limit:
                 break
         self.data = parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -81,11 +74,19 @@ class Replay:
         """The next bytes for the one attempt that gets a body that is not whole."""
         if not self._started:
             self._started = True
-            if self.data:
-                return self.data
+            data, self.data = self.data, b""
+            # It passes once, so nothing of it need be kept.
+            self._buffers.give(self._taken)
+            self._taken = 0
+            if data:
+                return data
         data = await self._source.read()
         self._count(data)
         return data
+
+    @property
+    def at_end(self) -> bool:
+        return self.whole
 
     def close(self) -> None:
         self._source.close()

@@ -5,6 +5,7 @@ applied in place. Compiling an accepted policy cannot fail on its content.
 """
 
 import errno
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seawall.clock import Clock
-from seawall.core.breaker import BreakerSettings
+from seawall.core.breaker import Breaker, BreakerSettings
 from seawall.core.budget import Budget
 from seawall.core.limit import Limiter, Queued
 from seawall.core.retry import RetrySettings
@@ -22,7 +23,7 @@ from seawall.policy.documents import DEFAULT_NAMESPACE, Auth
 from seawall.policy.effective import EffectiveBackend, EffectivePolicy, EffectiveRule, EffectiveUpstream
 from seawall.policy.settings import CircuitBreaker
 from seawall.policy.settings import Timeouts as PolicyTimeouts
-from seawall.runtime import Candidate, Commit, Match, Plan, Runtime, Timeouts, Upstream
+from seawall.runtime import Candidate, Commit, Match, Plan, Runtime, Target, Timeouts, Upstream
 from seawall.upstream.connect import Endpoint, environment_proxy
 from seawall.upstream.credential import Credential
 
@@ -45,12 +46,20 @@ def compile_policy(policy: EffectivePolicy, previous: Runtime | None, clock: Clo
     now = clock.now()
     granted: list[Queued] = []
     upstreams: dict[str, Upstream] = {}
-    transports = {} if previous is None else {u.endpoint.origin: u.transport for u in previous.upstreams.values()}
+    transports = (
+        {} if previous is None else {u.target.endpoint.origin: u.transport for u in previous.upstreams.values()}
+    )
+    names = _names(policy)
     for effective in policy.upstreams.values():
         kept = previous.upstreams.get(effective.key) if previous is not None else None
         upstream = kept or _new(effective)
-        granted += _configure(upstream, effective, endpoints[effective.key], clock, now)
-        upstream.transport = transports.setdefault(upstream.endpoint.origin, upstream.transport)
+        target = _target(effective, endpoints[effective.key], kept.target if kept else None, clock)
+        if kept is None or kept.target.endpoint.origin != target.endpoint.origin:
+            # Another origin has a health of its own.
+            upstream.transport = Breaker(upstream.breaker_settings)
+        upstream.transport = transports.setdefault(target.endpoint.origin, upstream.transport)
+        upstream.name, upstream.type, upstream.target = names[effective.key], effective.type, target
+        granted += _configure(upstream, effective, now)
         upstreams[effective.key] = upstream
     plans = [
         (rule, _plan(_label(route.namespace, route.name), rule, upstreams))
@@ -61,8 +70,14 @@ def compile_policy(policy: EffectivePolicy, previous: Runtime | None, clock: Clo
 
 
 def _label(namespace: str, name: str) -> str:
-    """A short name for headers, metrics and logs, unique all the same."""
+    """A short name for headers, metrics and logs."""
     return name if namespace in ("", DEFAULT_NAMESPACE) else f"{namespace}/{name}"
+
+
+def _names(policy: EffectivePolicy) -> dict[str, str]:
+    """By key. Where a namespace and the cluster have an upstream of one name, the cluster's has the short one."""
+    short = {u.key: _label(u.namespace, u.name) for u in policy.upstreams.values()}
+    return {key: key if key != name and name in short else name for key, name in short.items()}
 
 
 def _endpoint(effective: EffectiveUpstream) -> Endpoint:
@@ -73,6 +88,8 @@ def _endpoint(effective: EffectiveUpstream) -> Endpoint:
     if url.scheme != "https":
         return Endpoint(host, port, proxy=proxy)
     tls = effective.tls
+    ca = os.stat(tls.ca_file) if tls.ca_file else None  # noqa: PTH116 - a str, and one call
+    changed = (ca.st_mtime_ns, ca.st_ino) if ca else None
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
     except ssl.SSLError as error:
@@ -81,7 +98,7 @@ def _endpoint(effective: EffectiveUpstream) -> Endpoint:
     if tls.verification == "None":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    return Endpoint(host, port, context, tls.server_name, proxy)
+    return Endpoint(host, port, context, tls.server_name, proxy, source=(tls, changed))
 
 
 def _breaker_settings(settings: CircuitBreaker) -> BreakerSettings:
@@ -114,34 +131,33 @@ def _new(effective: EffectiveUpstream) -> Upstream:
     )
 
 
-def _configure(
-    upstream: Upstream, effective: EffectiveUpstream, endpoint: Endpoint, clock: Clock, now: float
-) -> list[Queued]:
-    """Everything that a document says about an upstream, applied to the living one."""
+def _configure(upstream: Upstream, effective: EffectiveUpstream, now: float) -> list[Queued]:
+    """New settings for living machines."""
     settings = effective.settings
     retries, places = settings.retry_constraint, settings.concurrency
     upstream.configure_breakers(_breaker_settings(settings.circuit_breaker))
     upstream.budget.configure(retries.percent, retries.interval, retries.min_per_second)
-    granted = upstream.limiter.configure(places.max_parallel, places.max_pending, places.queue_timeout, now)
-    upstream.name = _label(effective.namespace, effective.name)
-    upstream.type = effective.type
-    upstream.dialect = REGISTRY[effective.spec.dialect]
+    return upstream.limiter.configure(places.max_parallel, places.max_pending, places.queue_timeout, now)
+
+
+def _target(effective: EffectiveUpstream, endpoint: Endpoint, kept: Target | None, clock: Clock) -> Target:
     url = urlsplit(effective.base_url)
-    upstream.base_path = url.path.rstrip("/")
-    # An unchanged context keeps the connections that were made with it.
-    tls = (effective.base_url, effective.tls, effective.proxy, endpoint.proxy)
-    if upstream.endpoint_source != tls:
-        upstream.endpoint, upstream.endpoint_source = endpoint, tls
-    upstream.host = url.netloc.encode("ascii")
-    upstream.keep_host = effective.host_header == "Passthrough"
-    auth = effective.auth
-    if auth.key_file is None:
-        upstream.credential = None
-    elif upstream.credential is None or upstream.credential.path != Path(auth.key_file):
-        upstream.credential = Credential(Path(auth.key_file), clock)
-    upstream.credential_header = _credential_header(auth)
-    upstream.aliases = {alias: model.name for model in effective.models for alias in model.aliases or ()}
-    return granted
+    auth, credential = effective.auth, None
+    if auth.key_file is not None:
+        path = Path(auth.key_file)
+        same = kept is not None and kept.credential is not None and kept.credential.path == path
+        credential = kept.credential if same and kept is not None else Credential(path, clock)
+    return Target(
+        dialect=REGISTRY[effective.spec.dialect],
+        # The old endpoint, where nothing of it has changed, keeps the connections that were made with its TLS context.
+        endpoint=kept.endpoint if kept is not None and kept.endpoint.same_as(endpoint) else endpoint,
+        base_path=url.path.rstrip("/"),
+        host=url.netloc.encode("ascii"),
+        keep_host=effective.host_header == "Passthrough",
+        credential=credential,
+        credential_header=_credential_header(auth),
+        aliases={alias: model.name for model in effective.models for alias in model.aliases or ()},
+    )
 
 
 def _credential_header(auth: Auth) -> tuple[bytes, bytes] | None:
@@ -167,6 +183,7 @@ def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int) -> Can
     windows = {model.name: model.context_tokens for model in backend.upstream.models}
     return Candidate(
         upstream=upstream,
+        target=upstream.target,
         timeouts=_timeouts(backend.timeouts),
         model=backend.ref.model,
         group=group,
@@ -188,7 +205,7 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
     return Plan(
         route=route,
         rule=rule.name,
-        dialect=groups[0][0].upstream.dialect,
+        dialect=groups[0][0].target.dialect,
         groups=groups,
         timeouts=_timeouts(settings.timeouts),
         retry=RetrySettings(

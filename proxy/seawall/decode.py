@@ -2,10 +2,14 @@
 the ones that came. A coding that nobody here knows is simply not looked into.
 """
 
+import io
 import zlib
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from seawall.types import Headers, header
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 # What one step may inflate to; a bomb is then no longer watched.
 _MOST = 4 * 1024 * 1024
@@ -17,22 +21,36 @@ class Decoder(Protocol):
 
 
 class _Zlib:
-    """gzip and deflate (the latter with or without zlib's header, as in the field)."""
+    """gzip, of any number of members, and deflate (the latter with or without zlib's header, as in the field)."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
         self._inflate = zlib.decompressobj(bits)
+        self._first = b""
+        """Of a deflate answer, until its two bytes tell whether they are zlib's header."""
 
     def feed(self, data: bytes) -> bytes | None:
-        try:
-            out = self._inflate.decompress(data, _MOST)
-        except zlib.error:
-            if self._bits != zlib.MAX_WBITS:
+        out = b""
+        if self._bits == zlib.MAX_WBITS and len(self._first) < 2:
+            data = self._first + data
+            self._first = data[:2]
+            if len(data) < 2:
+                return out
+        while data:
+            if self._inflate.eof:
+                self._inflate = zlib.decompressobj(self._bits)
+            try:
+                out += self._inflate.decompress(data, _MOST - len(out) + 1)
+            except zlib.error:
+                if self._bits != zlib.MAX_WBITS:
+                    return None
+                self._bits = -zlib.MAX_WBITS
+                self._inflate = zlib.decompressobj(self._bits)
+                continue
+            if self._inflate.unconsumed_tail or len(out) > _MOST:
                 return None
-            self._bits = -zlib.MAX_WBITS
-            self._inflate = zlib.decompressobj(self._bits)
-            return self.feed(data)
-        return None if self._inflate.unconsumed_tail else out
+            data = self._inflate.unused_data
+        return out
 
 
 class _Brotli:
@@ -44,10 +62,19 @@ class _Brotli:
 
     def feed(self, data: bytes) -> bytes | None:
         try:
-            out: bytes = self._inflate.process(data)
+            out: bytes = self._inflate.process(data, output_buffer_limit=_MOST)
         except self._error:
             return None
-        return out if len(out) <= _MOST else None
+        return out if self._inflate.can_accept_more_data() else None
+
+
+class _Bounded(io.BytesIO):
+    """Takes decoded pieces, of at most 128 KiB each, up to the bound."""
+
+    def write(self, piece: "Buffer", /) -> int:
+        if self.tell() + memoryview(piece).nbytes > _MOST:
+            raise OverflowError
+        return super().write(piece)
 
 
 class _Zstandard:
@@ -55,14 +82,17 @@ class _Zstandard:
         import zstandard
 
         self._error: type[Exception] = zstandard.ZstdError
-        self._inflate = zstandard.ZstdDecompressor().decompressobj()
+        self._out = _Bounded()
+        self._inflate = zstandard.ZstdDecompressor().stream_writer(self._out, closefd=False)
 
     def feed(self, data: bytes) -> bytes | None:
+        self._out.seek(0)
+        self._out.truncate()
         try:
-            out = self._inflate.decompress(data)
-        except self._error:
+            self._inflate.write(data)
+        except (self._error, OverflowError):
             return None
-        return out if len(out) <= _MOST else None
+        return self._out.getvalue()
 
 
 class _Opaque:

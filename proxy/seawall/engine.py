@@ -1,4 +1,4 @@
-"""THE hot path, top to bottom: candidates in order, attempts, retry, failover, commit, relay, settlement.
+"""THE hot path, top to bottom: candidates in order, attempts, retry, failover, commit, relay, the end.
 
 The order of strategies is written here and nowhere else; machines do not know each other. Whatever happens, tickets
 and slots are settled exactly once, in a `finally`, and one CallEnded tells the story.
@@ -6,55 +6,25 @@ and slots are settled exactly once, in a `finally`, and one CallEnded tells the 
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from seawall.answer import Answer, Limit, Terms, receive, soonest
-from seawall.call import Buffers, Call, Ledger
+from seawall.call import Buffers, Call
+from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng
 from seawall.core.breaker import Refused
 from seawall.core.limit import Queued, Slot
 from seawall.core.retry import Next, Retry, Standing, Wait
-from seawall.faults import Code, Fault, Sample
-from seawall.outgoing import credential_mark, request_for
+from seawall.faults import Category, Code, Fault
+from seawall.outgoing import request_for
 from seawall.relay import Agent, relay
 from seawall.reply import problem_answer, problem_for, told, upstream_headers
-from seawall.runtime import Candidate, Upstream
-from seawall.types import (
-    AttemptEnded,
-    CallEnded,
-    CoolingDown,
-    CredentialParked,
-    Observer,
-    Outcome,
-    Safety,
-    ServiceLevel,
-)
+from seawall.run import Run
+from seawall.runtime import Upstream
+from seawall.settlement import Settlement
+from seawall.types import Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.exchange import Exchange
 from seawall.upstream.pool import Pool
-from seawall.visit import Visit, enter
-
-# How long a transient 429 without a hint keeps a model from being the first choice, in seconds.
-COOLDOWN = 1.0
-# A credential that is out of quota is tried again after so many seconds (SEMANTICS §1).
-PARK = 60.0
-
-
-@dataclass(slots=True)
-class Run:
-    """What one call holds while it is under way; `Engine._close` gives all of it back."""
-
-    call: Call
-    agent: Agent
-    primary: Candidate
-    left: list[Candidate]
-    """Not tried yet, in order."""
-    ledger: Ledger = field(default_factory=Ledger)
-    visit: Visit | None = None
-    answer: Answer | None = None
-    """The latest answer of an upstream: the good one, or an error that is passed on if nothing better comes."""
-    slot: tuple[Upstream, Slot] | None = None
-    terms: Terms | None = None
-    retry: Retry | None = None
+from seawall.visit import Visit
 
 
 class Engine:
@@ -64,8 +34,9 @@ class Engine:
         self._pool = pool
         self._clock = clock
         self._rng = rng
-        self._observe = observe
         self._buffers = buffers
+        self._candidates = Candidates(clock, rng, observe)
+        self._settlement = Settlement(clock, rng, observe)
         self._waiters: dict[Queued, asyncio.Future[None]] = {}
         self.calls = 0
         """Calls under way."""
@@ -80,7 +51,7 @@ class Engine:
         run = Run(call, agent, order[0], list(order))
         self.calls += 1
         try:
-            fault = self._first(run) or await self._try(run)
+            fault = self._candidates.first(run) or await self._try(run)
             if run.answer is not None:
                 await self._pass_on(run, run.answer)
             elif fault is not None:
@@ -88,10 +59,13 @@ class Engine:
         except asyncio.CancelledError:
             run.ledger.fault = Fault(Code.AGENT_GONE)
             raise
+        except Exception:
+            run.ledger.fault = Fault(Code.INTERNAL)
+            raise
         finally:
             self.calls -= 1
             self._close(run)
-            self._tell(run)
+            self._settlement.tell(run)
 
     async def _try(self, run: Run) -> Fault | None:
         """Attempts until there is a good answer (None), or the fault that ends the call."""
@@ -102,9 +76,13 @@ class Engine:
             started = self._clock.now()
             fault = await self._attempt(run, visit)
             if fault is None:
-                self._attempted(run, visit, None, started, "")
+                self._settlement.attempted(run, visit, None, started, "")
                 return None
-            wait = self._decide(run, visit, fault, started)
+            self._candidates.rest(run, visit, fault)
+            wait, then = self._decide(run, visit, fault)
+            self._settlement.attempted(run, visit, fault, started, then)
+            if wait is None or run.visit is not visit:
+                self._settlement.leave(visit, fault)
             if wait is None:
                 return fault
             self._shelve(run)
@@ -114,38 +92,37 @@ class Engine:
             if call.deadline is not None and self._clock.now() >= call.deadline:
                 return Fault(Code.TIMEOUT_REQUEST)
 
-    def _decide(self, run: Run, visit: Visit, fault: Fault, started: float) -> float | None:
-        """After a failed attempt: seconds until the next one (at `run.visit`), or None: the call is over."""
+    def _decide(self, run: Run, visit: Visit, fault: Fault) -> tuple[float | None, str]:
+        """What follows a failed attempt, also in words: seconds until the next one, at `run.visit`, which may be
+        another upstream by then; or None: the call is over."""
         call, now, upstream = run.call, self._clock.now(), visit.candidate.upstream
-        self._rest(run, visit, fault, now)
         if run.retry is None:
             facts = call.facts
             run.retry = Retry(call.plan.retry, facts.safety, pinned=facts.pinned, sdk_retry_count=call.sdk_retries)
         again = call.body.replayable and not run.agent.started
-        others = self._fit(run, visit, fault) if again else []
-        standing = Standing(
-            at=visit.candidate,
-            another=bool(others),
-            admissible=any(self._admissible(run, c, now) for c in others),
-            listed=self._listed(run, fault),
-            open=visit.breaker.refuses(now) or upstream.transport.refuses(now),
-            probe=visit.probe,
-            left=None if call.deadline is None else call.deadline - now,
-            repeatable=again,
-        )
-        decision = run.retry.next(fault, standing, lambda: upstream.budget.withdraw(now), self._rng)
-        run.ledger.retries = run.retry.retries
-        if isinstance(decision, Wait):
-            self._attempted(run, visit, fault, started, f"retry in {decision.seconds:.2f} s")
-            return decision.seconds
-        if isinstance(decision, Next) and self._move(run, others):
-            assert run.visit is not None
-            self._attempted(run, visit, fault, started, f"failover to {run.visit.candidate.upstream.name}")
-            self._leave(visit, fault)
-            return 0.0
-        self._attempted(run, visit, fault, started, "")
-        self._leave(visit, fault)
-        return None
+        others = self._candidates.fit(run, visit, fault) if again else []
+        while True:
+            standing = Standing(
+                at=visit.candidate,
+                another=bool(others),
+                admissible=any(self._candidates.admissible(run, c) for c in others),
+                listed=_listed(call, fault),
+                open=visit.breaker.refuses(now) or visit.transport.refuses(now),
+                probe=visit.probe,
+                left=None if call.deadline is None else call.deadline - now,
+                repeatable=again,
+            )
+            decision = run.retry.next(fault, standing, lambda: upstream.budget.withdraw(now), self._rng)
+            run.ledger.retries = run.retry.retries
+            if isinstance(decision, Wait):
+                return decision.seconds, f"retry in {decision.seconds:.2f} s"
+            if not isinstance(decision, Next):
+                return None, ""
+            if self._candidates.move(run, others):
+                assert run.visit is not None
+                return 0.0, f"failover to {run.visit.candidate.upstream.name}"
+            # None of the others took the call (a ramp draws lots, say): what would it be without them?
+            others = []
 
     def _may_try_again(self, run: Run) -> bool:
         """Whether holding the answer back can still do any good."""
@@ -154,86 +131,6 @@ class Engine:
             return False
         retries = call.plan.retry.attempts - call.sdk_retries - run.ledger.retries
         return retries > 0 or bool(run.left)
-
-    # -- candidates ------------------------------------------------------------------------------------------------
-
-    def _first(self, run: Run) -> Fault | None:
-        """Enter the first candidate that is admitted. Where none is, one is tried all the same where that does no
-        harm: a cooldown is advice, and a sole upstream's breaker lets some calls through (SEMANTICS §3)."""
-        if run.call.facts.pinned:
-            # Conversation state lives at one upstream: always the first that the rule names.
-            run.primary = run.call.plan.groups[0][0]
-            run.left = [run.primary]
-        if len(run.left) > 1 and self._move(run, list(run.left)):
-            return None
-        retry_after: float | None = None
-        for candidate in list(run.left):
-            self._rested(run, candidate, self._clock.now(), take=True)
-            entered = self._enter(run, candidate, sole=True)
-            if isinstance(entered, Visit):
-                return None
-            self._skip(run, candidate, "breaker open")
-            retry_after = min(entered.retry_after, retry_after or entered.retry_after)
-        run.ledger.fault = Fault(Code.BREAKER_OPEN, "no upstream of this route takes calls now", hint=retry_after)
-        return run.ledger.fault
-
-    def _move(self, run: Run, among: list[Candidate]) -> bool:
-        """Enter the next of `among` that is rested and admitted."""
-        for candidate in list(among):
-            if not self._rested(run, candidate, self._clock.now(), take=True):
-                self._skip(run, candidate, "cooling down")
-            elif isinstance(self._enter(run, candidate, sole=False), Visit):
-                return True
-            else:
-                self._skip(run, candidate, "breaker open")
-        return False
-
-    def _enter(self, run: Run, candidate: Candidate, *, sole: bool) -> Visit | Refused:
-        model = candidate.model_for(run.call.facts.model)
-        now = self._clock.now()
-        entered = enter(candidate, model, now, self._rng, sole)
-        if isinstance(entered, Visit):
-            run.visit = entered
-            run.left.remove(candidate)
-            for event in entered.admitted(now):
-                self._observe(event)
-        return entered
-
-    def _admissible(self, run: Run, candidate: Candidate, now: float) -> bool:
-        """Whether `_move` would enter it, chance apart; takes nothing."""
-        upstream = candidate.upstream
-        breaker = upstream.breaker(candidate.model_for(run.call.facts.model), now)
-        return (
-            self._rested(run, candidate, now, take=False)
-            and not upstream.transport.refuses(now)
-            and not breaker.refuses(now)
-        )
-
-    def _rested(self, run: Run, candidate: Candidate, now: float, *, take: bool) -> bool:
-        cooldowns = candidate.upstream.cooldowns
-        if not cooldowns:
-            return True
-        key = self._rest_key(run, candidate)
-        return cooldowns.due(key, now) if take else cooldowns.seconds(key, now) == 0
-
-    def _rest_key(self, run: Run, candidate: Candidate) -> tuple[str, int]:
-        return candidate.model_for(run.call.facts.model), credential_mark(run.call, candidate.upstream)
-
-    def _skip(self, run: Run, candidate: Candidate, why: str) -> None:
-        note = f"{candidate.upstream.name}: {why}"
-        if note not in run.ledger.skipped:
-            run.ledger.skipped.append(note)
-
-    def _fit(self, run: Run, visit: Visit, fault: Fault) -> list[Candidate]:
-        """The untried candidates that could do what this one could not."""
-        if fault.code is Code.CONTEXT_LENGTH:
-            asked = run.call.facts.model
-            return [c for c in run.left if c.window_for(asked) > visit.candidate.window_for(asked)]
-        return run.left
-
-    def _listed(self, run: Run, fault: Fault) -> bool:
-        """A larger context window is what a context-length error may always move to; the rest is up to `fallbackOn`."""
-        return fault.code is Code.CONTEXT_LENGTH or fault.rule.fallback_on in run.call.plan.fallback_on
 
     # -- an attempt ------------------------------------------------------------------------------------------------
 
@@ -246,62 +143,85 @@ class Engine:
         if isinstance(slot, Fault):
             return slot
         exchange: Exchange | Fault | None = None
-        answer: Answer | Fault | None = None
+        received = False
         try:
-            run.terms = terms = self._terms(run, visit)
+            terms = self._terms(run, visit)
             exchange = await self._send(run, visit, terms)
             if isinstance(exchange, Fault):
                 return exchange
             fault = await exchange.head()
             if fault is not None:
+                visit.blameless = self._not_its_fault(run, fault, exchange, terms)
                 return fault
             # Whatever a stream's call is answered with: an error whose body stalls must not hold it for ever.
             late = terms.first_content_by if run.call.facts.stream else None
             exchange.expect_by(*soonest(terms.fixed, (late, Code.TIMEOUT_FIRST_CONTENT)))
-            answer = await receive(run.call, exchange, visit.candidate, terms, self._buffers, self._clock)
-            return answer if isinstance(answer, Fault) else answer.fault
+            arriving = run.arriving = Answer(exchange, visit.candidate, self._buffers)
+            fault = await receive(run.call, arriving, terms, self._clock)
+            received = fault is None
+            return fault or arriving.fault
         finally:
             run.ledger.waited += self._clock.now() - before
-            if isinstance(answer, Answer):
+            if received and run.arriving is not None:
                 if run.answer is not None:
                     run.answer.close()
-                run.answer, run.slot = answer, (upstream, slot)
+                run.answer, run.slot, run.terms = run.arriving, (upstream, slot), terms
             else:
+                if run.arriving is not None:
+                    run.arriving.release()
                 if isinstance(exchange, Exchange):
                     exchange.close()
                 self._free(upstream, slot)
 
     def _terms(self, run: Run, visit: Visit) -> Terms:
-        started, timeouts = self._clock.now(), visit.candidate.timeouts
-        limit = timeouts.backend_request
-        attempt_by = None if limit is None else started + limit
-        fixed = soonest((run.call.deadline, Code.TIMEOUT_REQUEST), (attempt_by, Code.TIMEOUT_ATTEMPT))
-        return Terms(timeouts, started, fixed, self._may_try_again(run), run.call.plan.min_progress)
+        call, timeouts, started = run.call, visit.candidate.timeouts, self._clock.now()
+        attempt: Limit = (_after(started, timeouts.backend_request), Code.TIMEOUT_ATTEMPT)
+        if timeouts.request_set:
+            # An Upstream's own limit on the whole call, tighter than the rule's, ends the attempt there only.
+            attempt = soonest(attempt, (call.received + timeouts.request, Code.TIMEOUT_ATTEMPT))
+        run.arriving = None
+        return Terms(
+            timeouts,
+            started,
+            fixed=soonest((call.deadline, Code.TIMEOUT_REQUEST), attempt),
+            committed=soonest(
+                (call.deadline if call.plan.timeouts.request_set else None, Code.TIMEOUT_REQUEST), attempt
+            ),
+            hold=self._may_try_again(run),
+            min_progress=call.plan.min_progress,
+        )
 
     async def _send(self, run: Run, visit: Visit, terms: Terms) -> Exchange | Fault:
-        call, upstream, timeouts = run.call, visit.candidate.upstream, terms.timeouts
+        call, target, timeouts = run.call, visit.candidate.target, terms.timeouts
         request = request_for(call, visit.candidate)
         if isinstance(request, Fault):
             return request
         run.ledger.attempts += 1
-        if visit.first:
-            visit.first = False
-            # What was spent in our own queue says nothing about the upstream.
-            visit.entered = terms.started
-            upstream.budget.deposit(terms.started)
-        by, code = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
+        # What was spent in our own queue and back-off says nothing about the upstream.
+        visit.entered = terms.started
+        if visit.untried:
+            visit.untried = False
+            visit.candidate.upstream.budget.deposit(terms.started)
+        by, _ = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
         assert by is not None
-        sent = await self._pool.send(upstream.endpoint, request, by - terms.started, run.agent.inform)
+        sent = await self._pool.send(target.endpoint, request, by - terms.started, run.agent.inform)
         if isinstance(sent, Fault):
-            return Fault(code, sent.detail) if sent.code is Code.CONNECT_TIMEOUT else sent
+            return sent
         visit.connected = True
         first_byte = _after(terms.started, timeouts.first_byte)
         first_content = terms.first_content_by if call.facts.stream else None
-        limits: tuple[Limit, Limit] = (
-            (first_byte, Code.TIMEOUT_FIRST_BYTE), (first_content, Code.TIMEOUT_FIRST_CONTENT),
-        )  # fmt: skip
+        limits = ((first_byte, Code.TIMEOUT_FIRST_BYTE), (first_content, Code.TIMEOUT_FIRST_CONTENT))
         sent.expect_by(*soonest(terms.fixed, *limits))
         return sent
+
+    def _not_its_fault(self, run: Run, fault: Fault, exchange: Exchange, terms: Terms) -> bool:
+        """A limit that passed while the agent still sent its request, or that our own queue and back-off had used up
+        for the most part, says nothing about the upstream."""
+        if fault.rule.category is not Category.TIMEOUT:
+            return False
+        ours = terms.started - run.call.received
+        spent = self._clock.now() - terms.started
+        return exchange.sending or (fault.code is Code.TIMEOUT_REQUEST and ours > spent)
 
     async def _slot(self, call: Call, upstream: Upstream) -> Slot | Fault:
         """A place among the upstream's parallel requests, after a wait if need be."""
@@ -360,7 +280,6 @@ class Engine:
             fault = await relay(call, answer, terms, run.agent, self._clock)
         finally:
             self.streams -= answer.stream
-            ledger.first_content = answer.first_content
             ledger.usage, ledger.answered = answer.usage, answer.model
         if fault is not None:
             ledger.fault = fault
@@ -380,35 +299,7 @@ class Engine:
         run.agent.write(body)
         run.agent.end()
 
-    # -- settlement ------------------------------------------------------------------------------------------------
-
-    def _rest(self, run: Run, visit: Visit, fault: Fault, now: float) -> None:
-        """Take a throttled model, or a credential without quota, out of the first choice."""
-        upstream, sample = visit.candidate.upstream, fault.rule.sample
-        if sample is Sample.COOLDOWN:
-            seconds = fault.hint or COOLDOWN
-            upstream.cooldowns.rest(self._rest_key(run, visit.candidate), now, seconds)
-            self._observe(CoolingDown(upstream.name, visit.model, seconds))
-        elif sample is Sample.PARK:
-            upstream.cooldowns.park(self._rest_key(run, visit.candidate), now, PARK)
-            self._observe(CredentialParked(upstream.name, visit.model, PARK, fault.code.value))
-
-    def _leave(self, visit: Visit, fault: Fault | None, first_content: float | None = None) -> None:
-        """The call's sample for this upstream, once, whatever happened."""
-        if visit.settled:
-            return
-        if visit.first and fault is not None:
-            # Nothing was sent: whatever ended the call says nothing about this upstream.
-            fault = Fault(Code.NO_CANDIDATE)
-        now, upstream = self._clock.now(), visit.candidate.upstream
-        slow_call = upstream.breaker_settings.slow_call
-        waited = (now if first_content is None else first_content) - visit.entered
-        told = fault is None or (fault.code is Code.AGENT_GONE and not visit.first)
-        slow = slow_call is not None and waited > slow_call and told
-        for event in visit.settle(fault, slow, now, self._rng):
-            self._observe(event)
-        if fault is None or fault.rule.sample is Sample.BAD:
-            upstream.health.record(now, fault is None, waited if fault is None else None)
+    # -- the end ---------------------------------------------------------------------------------------------------
 
     def _shelve(self, run: Run) -> None:
         """Another attempt follows: keep a whole error in case nothing better comes, drop one that still flows."""
@@ -421,64 +312,22 @@ class Engine:
 
     def _close(self, run: Run) -> None:
         """Give everything back."""
-        ledger, answer = run.ledger, run.answer
-        if answer is not None:
-            answer.close()
+        ledger, visit = run.ledger, run.visit
+        if run.answer is not None:
+            run.answer.close()
         if run.slot is not None:
             self._free(*run.slot)
-        if run.visit is not None:
-            self._leave(run.visit, ledger.fault, ledger.first_content)
-            if ledger.fault is None and run.visit.candidate.upstream.cooldowns:
-                key = self._rest_key(run, run.visit.candidate)
-                run.visit.candidate.upstream.cooldowns.clear(key, run.visit.entered)
+        if run.arriving is not None:
+            ledger.first_content = run.arriving.first_content
+        if visit is not None:
+            self._settlement.leave(visit, ledger.fault, ledger.first_content)
+            if ledger.fault is None:
+                self._candidates.served(run, visit)
 
-    def _attempted(self, run: Run, visit: Visit, fault: Fault | None, started: float, then: str) -> None:
-        self._observe(
-            AttemptEnded(
-                call_id=run.call.id,
-                route=run.call.plan.route,
-                upstream=visit.candidate.upstream.name,
-                model=visit.model,
-                number=run.ledger.attempts,
-                result="ok" if fault is None else fault.code.value,
-                status=_status(run, fault),
-                seconds=self._clock.now() - started,
-                detail="" if fault is None else fault.detail,
-                next=then,
-            )
-        )
 
-    def _tell(self, run: Run) -> None:
-        call, ledger, now = run.call, run.ledger, self._clock.now()
-        until = now if ledger.committed is None else ledger.committed
-        first = ledger.first_content
-        self._observe(
-            CallEnded(
-                call_id=call.id,
-                route=call.plan.route,
-                rule=call.plan.rule,
-                dialect=call.plan.dialect.name,
-                operation=call.facts.operation,
-                method=call.head.method,
-                path=call.head.path,
-                upstream=ledger.upstream,
-                model=ledger.answered or ledger.model or call.facts.model,
-                outcome=ledger.outcome if ledger.fault is None else Outcome.ERROR,
-                fault="" if ledger.fault is None else ledger.fault.code.value,
-                status=ledger.status,
-                attempts=ledger.attempts,
-                retries=ledger.retries,
-                stream=ledger.stream,
-                service_level=ledger.service_level,
-                seconds=now - call.received,
-                first_content_seconds=None if first is None else first - call.received,
-                overhead_seconds=max(0.0, until - call.received - ledger.waited),
-                request_bytes=call.body.size,
-                answer_bytes=run.agent.sent_bytes,
-                usage=ledger.usage,
-                skipped=tuple(ledger.skipped),
-            )
-        )
+def _listed(call: Call, fault: Fault) -> bool:
+    """A larger context window is what a context-length error may always move to; the rest is up to `fallbackOn`."""
+    return fault.code is Code.CONTEXT_LENGTH or fault.rule.fallback_on in call.plan.fallback_on
 
 
 def _outcome(run: Run, answer: Answer) -> Outcome:
@@ -487,12 +336,6 @@ def _outcome(run: Run, answer: Answer) -> Outcome:
     if answer.candidate is not run.primary:
         return Outcome.FAILOVER
     return Outcome.RETRY if run.ledger.retries else Outcome.PRIMARY
-
-
-def _status(run: Run, fault: Fault | None) -> int | None:
-    if fault is not None:
-        return fault.status
-    return None if run.answer is None else run.answer.exchange.status
 
 
 def _after(start: float, seconds: float | None) -> float | None:

@@ -37,7 +37,11 @@ def explain(policies: Sequence[Path], request: Sequence[str]) -> int:
     except OSError as error:
         print(f"seawall: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    runtime = compile_policy(loaded.policy, None, SystemClock()).runtime
+    try:
+        runtime = compile_policy(loaded.policy, None, SystemClock()).runtime
+    except OSError as error:
+        print(f"seawall: {error.filename or 'tls.caFile'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     found = find_route(runtime, head, body)
     if found.match is None:
         print(f"no rule takes {head.method} {head.target}: {found.why}")
@@ -90,7 +94,7 @@ def _candidate(candidate: Candidate, call: Call) -> str:
         return f"{words}: skipped, {request.detail}"
     model = candidate.model_for(call.facts.model)
     changed = f" with model {model}" if model != call.facts.model else ""
-    return f"{words} → {request.method} {upstream.endpoint.origin}{request.target.partition('?')[0]}{changed}"
+    return f"{words} → {request.method} {candidate.target.endpoint.origin}{request.target.partition('?')[0]}{changed}"
 
 
 def _worst(plan: Plan, facts: Facts, candidates: int) -> Iterator[str]:
@@ -137,6 +141,8 @@ def _call(plan: Plan, facts: Facts, rest: str, bare: bool, head: Head, body: byt
 
 
 class _Nothing:
+    at_end = True
+
     async def read(self) -> bytes:
         return b""
 

@@ -5,7 +5,7 @@ Every attempt starts from the original request (SEMANTICS §8); all bytes that p
 
 from seawall.call import Call
 from seawall.faults import Code, Fault
-from seawall.runtime import Candidate, Upstream
+from seawall.runtime import Candidate, Target
 from seawall.types import Headers, Safety
 from seawall.upstream.pool import Request
 from seawall.wire import end_to_end
@@ -17,50 +17,47 @@ _FRAMING = frozenset({b"content-length"})
 
 def request_for(call: Call, candidate: Candidate) -> Request | Fault:
     """Build the request for one attempt."""
-    upstream = candidate.upstream
+    there = candidate.target
     target, data = call.rest, call.body.data
     drop = _DROP
-    new_length = False
     model = candidate.model_for(call.facts.model)
+    spliced = None
     if model != call.facts.model:
-        spliced = upstream.dialect.with_model(target, data, model) if call.body.whole else None
+        spliced = there.dialect.with_model(target, data, model) if call.body.whole else None
         if spliced is None:
             return Fault(Code.NO_CANDIDATE, f"the request has no place for the model {model}")
         target, data = spliced
-        new_length = True
-    key = None
-    if upstream.credential is not None:
-        key = upstream.credential.key()
-        if key is None:
-            return Fault(Code.CREDENTIAL_UNREADABLE, upstream.credential.error)
-        drop = drop | upstream.dialect.credential_fields()
-    if new_length:
         drop = drop | _FRAMING
+    key = None
+    if there.credential is not None:
+        key = there.credential.key()
+        if key is None:
+            return Fault(Code.CREDENTIAL_UNREADABLE, there.credential.error)
+        drop = drop | there.replaced_fields
     headers = end_to_end(call.head.headers, drop)
-    if not upstream.keep_host:
-        _set_host(headers, upstream.host)
+    if not there.keep_host:
+        _set_host(headers, there.host)
     if key is not None:
-        headers.append(upstream.credential_field(key))
-    if new_length and not call.chunked:
+        headers.append(there.credential_field(key))
+    if spliced is not None and not call.chunked:
         headers.append((b"content-length", b"%d" % len(data)))
-    whole = call.body.whole
     return Request(
         call.head.method,
-        join(upstream.base_path, target, upstream.dialect.version_prefix if call.bare else ""),
+        join(there.base_path, target, there.dialect.version_prefix if call.bare else ""),
         headers,
-        data if whole else call.body,
+        data if call.body.whole else call.body,
         chunked=call.chunked,
         fresh=call.facts.safety is Safety.UNSAFE,
         trailers=lambda: call.body.trailers,
     )
 
 
-def credential_mark(call: Call, upstream: Upstream) -> int:
+def credential_mark(call: Call, target: Target) -> int:
     """Tells apart the credentials of different agents behind one upstream, for cooldowns: a number of this process
     that does not reveal the credential. 0 where seawall injects its own."""
-    if upstream.credential is not None:
+    if target.credential is not None:
         return 0
-    fields = upstream.dialect.credential_fields()
+    fields = target.dialect.credential_fields()
     return hash(tuple(value for name, value in call.head.headers if name.lower() in fields))
 
 

@@ -44,14 +44,15 @@ async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: C
         agent.write(data)
     answer.held.clear()
     answer.release()
-    if answer.whole:
-        fault = None
+    fault = await _drain(agent, terms) if agent.congested else None
+    if fault is not None or answer.whole:
+        pass
     elif answer.stream and answer.watch is not None:
         fault = await _stream(answer, answer.watch, terms, agent, clock)
     elif answer.stream:
         fault = await _blind(answer, agent, terms, clock)
     else:
-        fault = await _plain(call, answer, terms, agent, clock)
+        fault = await _plain(answer, terms, agent, clock)
     watch = answer.watch
     if watch is not None:
         answer.model, answer.usage = watch.model, watch.usage
@@ -70,7 +71,7 @@ async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: C
 
 
 async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
-    exchange, decoder, fixed = answer.exchange, answer.decoder, terms.fixed
+    exchange, decoder, fixed = answer.exchange, answer.decoder, terms.committed
     idle, progress = terms.timeouts.stream_idle, _Progress(terms.min_progress, clock.now(), watch)
     by: Limit = fixed
     while True:
@@ -127,14 +128,12 @@ def _at_end(watch: Watch) -> Fault | None:
     return fault if fault.code is Code.TRUNCATED else None
 
 
-async def _plain(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
+async def _plain(answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
     """An answer that is not held. A default `timeouts.request` bounds silence only: a long download that goes on
     would have finished in a direct call."""
     exchange, silence = answer.exchange, terms.timeouts.request
-    attempt: Limit = terms.fixed if terms.fixed[1] is Code.TIMEOUT_ATTEMPT else (None, Code.TIMEOUT_ATTEMPT)
     while True:
-        if not terms.timeouts.request_set:
-            exchange.expect_by(*soonest(attempt, (clock.now() + silence, Code.TIMEOUT_REQUEST)))
+        exchange.expect_by(*soonest(terms.committed, (clock.now() + silence, Code.TIMEOUT_REQUEST)))
         data = await exchange.read()
         if isinstance(data, Fault):
             return data
@@ -152,7 +151,7 @@ async def _blind(answer: Answer, agent: Agent, terms: Terms, clock: Clock) -> Fa
     while True:
         idle = terms.timeouts.stream_idle
         by = None if idle is None else clock.now() + idle
-        answer.exchange.expect_by(*soonest(terms.fixed, (by, Code.TIMEOUT_STREAM_IDLE)))
+        answer.exchange.expect_by(*soonest(terms.committed, (by, Code.TIMEOUT_STREAM_IDLE)))
         data = await answer.exchange.read()
         if isinstance(data, Fault):
             return data

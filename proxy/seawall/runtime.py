@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seawall.clock import Rng
-from seawall.core.breaker import Breaker, BreakerSettings
+from seawall.core.breaker import Breaker, BreakerSettings, State
 from seawall.core.budget import Budget
 from seawall.core.cooldown import Cooldowns
 from seawall.core.health import Health
@@ -31,12 +31,44 @@ class Commit(enum.Enum):
     HEADERS = "Headers"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What a policy says of an upstream's place and ways: a call keeps the one that it began with."""
+
+    dialect: Dialect
+    endpoint: Endpoint
+    base_path: str
+    host: bytes
+    keep_host: bool = False
+    credential: Credential | None = None
+    credential_header: tuple[bytes, bytes] | None = None
+    """Field name and scheme, where the policy names them; else the dialect's own."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Agents' names for models → this upstream's own."""
+
+    def credential_field(self, key: bytes) -> tuple[bytes, bytes]:
+        """The header field that carries the injected key."""
+        if self.credential_header is None:
+            return self.dialect.credential(key)
+        name, scheme = self.credential_header
+        return name, scheme + b" " + key if scheme else key
+
+    @property
+    def replaced_fields(self) -> frozenset[bytes]:
+        """Names, in lower case, of the agent's own credentials, which an injected key replaces."""
+        fields = self.dialect.credential_fields()
+        return fields if self.credential_header is None else fields | {self.credential_header[0].lower()}
+
+
 class Upstream:
-    """One base URL with its machines. `key` is its identity, `name` its label in metrics and headers."""
+    """An upstream's machines. `key` is its identity, which they survive reloads with; `name` its label in metrics and
+    headers; `target` what the newest policy says of it."""
 
     def __init__(self, key: str, breaker: BreakerSettings, budget: Budget, limiter: Limiter) -> None:
         self.key = key
         self.name = key
+        self.type = "HTTP"
+        self.target: Target
         self.budget = budget
         self.limiter = limiter
         self.cooldowns = Cooldowns()
@@ -47,20 +79,6 @@ class Upstream:
         """`isolate` or `force_close` while an operator holds the whole upstream so; new breakers take it over."""
         self.transport = Breaker(breaker)
         """Of its origin, shared by the upstreams that have the same."""
-        # Set by every compile:
-        self.type = "HTTP"
-        self.dialect: Dialect
-        self.endpoint: Endpoint
-        self.base_path = ""
-        self.host = b""
-        self.keep_host = False
-        self.credential: Credential | None = None
-        self.credential_header: tuple[bytes, bytes] | None = None
-        """Field name and scheme, where the policy names them; else the dialect's own."""
-        self.endpoint_source: object = None
-        """What `endpoint` was made from."""
-        self.aliases: Mapping[str, str] = {}
-        """Agents' names for models → this upstream's own."""
 
     def configure_breakers(self, settings: BreakerSettings) -> None:
         """Take new settings in place; no state is lost."""
@@ -69,25 +87,27 @@ class Upstream:
         for breaker in self.breakers.values():
             breaker.configure(settings)
 
-    def credential_field(self, key: bytes) -> tuple[bytes, bytes]:
-        """The header field that carries the injected key."""
-        if self.credential_header is None:
-            return self.dialect.credential(key)
-        name, scheme = self.credential_header
-        return name, scheme + b" " + key if scheme else key
-
     def breaker(self, model: str, now: float) -> Breaker:
         """The breaker of (upstream, model)."""
         found = self.breakers.get(model)
         if found is None:
-            if len(self.breakers) >= MAX_MODELS:
-                self.breakers.pop(next(iter(self.breakers)))
-            found = self.breakers[model] = Breaker(self.breaker_settings)
+            found = Breaker(self.breaker_settings)
             if self.manual == "isolate":
                 found.isolate(now)
             elif self.manual == "force_close":
                 found.force_close(now)
+            if len(self.breakers) >= MAX_MODELS:
+                self._forget_one(now)
+            self.breakers[model] = found
+        elif len(self.breakers) > MAX_MODELS // 2:
+            # Order of use matters only where some may have to go.
+            self.breakers[model] = self.breakers.pop(model)
         return found
+
+    def _forget_one(self, now: float) -> None:
+        """Make room: the longest unused breaker that is closed anyway, else the longest unused."""
+        idle = (model for model, breaker in self.breakers.items() if breaker.state(now) is State.CLOSED)
+        del self.breakers[next(idle, next(iter(self.breakers)))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +129,7 @@ class Candidate:
     """One upstream of a rule. `model` "" leaves the agent's."""
 
     upstream: Upstream
+    target: Target
     timeouts: Timeouts
     model: str = ""
     group: int = 0
@@ -118,8 +139,8 @@ class Candidate:
     """Context window by model, in tokens, where the policy tells."""
 
     def model_for(self, asked: str) -> str:
-        """The model to ask this upstream for when the agent asks for `asked`."""
-        return self.model or self.upstream.aliases.get(asked, asked)
+        """The model to ask this upstream for when the agent asks for `asked`; a request that names none stays so."""
+        return asked and (self.model or self.target.aliases.get(asked, asked))
 
     def models(self) -> set[str]:
         """Every model that the policy names here."""

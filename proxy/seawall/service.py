@@ -185,5 +185,5 @@ def _names(runtime: Runtime) -> PolicyNames:
         routes=frozenset(plan.route for plan in runtime.plans),
         upstreams=frozenset(u.name for u in upstreams),
         models=frozenset(name for plan in runtime.plans for group in plan.groups for c in group for name in c.models()),
-        origins=frozenset(u.endpoint.origin for u in upstreams),
+        origins=frozenset(u.target.endpoint.origin for u in upstreams),
     )

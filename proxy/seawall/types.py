@@ -20,6 +20,16 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     return None
 
 
+def origin_form(target: str) -> str:
+    """Path and query of a request's target; a proxy-style absolute one is cut down to them (RFC 9112 §3.2)."""
+    if not target.startswith("/"):
+        scheme, found, rest = target.partition("://")
+        if found and scheme.lower() in ("http", "https"):
+            path = rest[len(rest.replace("?", "/").partition("/")[0]) :]
+            return path if path.startswith("/") else "/" + path
+    return target
+
+
 class Safety(enum.Enum):
     """What a second sending of the same request may do (SEMANTICS §1)."""
 
@@ -53,13 +63,14 @@ class Head:
     """The head of an agent's request. `target` is the request line's second word, untouched."""
 
     method: str
-    target: str
-    headers: Headers
+    target: str = field(repr=False)
+    headers: Headers = field(repr=False)
     http_version: str = "1.1"
 
     @property
     def path(self) -> str:
-        return self.target.partition("?")[0]
+        """Without the query, and without an absolute target's authority: either may hold keys."""
+        return origin_form(self.target).partition("?")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,10 @@ class Body(Protocol):
 
     async def read(self) -> bytes:
         """The next bytes, at once if some are there; b"" at the end."""
+
+    @property
+    def at_end(self) -> bool:
+        """Known to hold no more bytes, now or later, without waiting."""
 
     def close(self) -> None:
         """Give the source up, whatever is left in it."""

@@ -113,8 +113,9 @@ class View:
             # Models that have not been asked for yet take it over; see Upstream.breaker.
             upstream.manual = manual
             touched = dict(upstream.breakers)
-            if manual is None:
-                self._tell(upstream, upstream.endpoint.origin, action(upstream.transport, now), now)
+            if manual != "isolate":
+                # Of the origin: upstreams that share it are opened up as well. Isolating one must not touch them.
+                self._tell(upstream, upstream.target.endpoint.origin, action(upstream.transport, now), now)
         else:
             touched = {model: upstream.breaker(model, now)}
         for key, breaker in touched.items():
@@ -132,12 +133,12 @@ def _upstream(upstream: Upstream, now: float) -> UpstreamView:
     resting = upstream.cooldowns.snapshot(now)
     rests = [(r.parked, RestView(str(r.key[0]) if isinstance(r.key, tuple) else "", r.seconds)) for r in resting]
     breakers = [_breaker(model, b, now) for model, b in upstream.breakers.items()]
-    breakers.append(_breaker(upstream.endpoint.origin, upstream.transport, now, transport=True))
+    breakers.append(_breaker(upstream.target.endpoint.origin, upstream.transport, now, transport=True))
     return UpstreamView(
         name=upstream.name,
         type=upstream.type,
-        dialect=upstream.dialect.name,
-        origin=upstream.endpoint.origin,
+        dialect=upstream.target.dialect.name,
+        origin=upstream.target.endpoint.origin,
         breakers=tuple(breakers),
         samples=health.calls,
         error_rate=health.error_rate if health.calls else None,

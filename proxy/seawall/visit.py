@@ -20,11 +20,15 @@ class Visit:
     model: str
     breaker: Breaker
     ticket: Ticket
+    transport: Breaker
+    """Of the origin at the time; a reload may give the upstream another."""
     transport_ticket: Ticket
     entered: float
     settled: bool = False
-    first: bool = True
+    untried: bool = True
     """No attempt was made here yet."""
+    blameless: bool = False
+    """What went wrong was our doing or the agent's: the sample says nothing."""
     connected: bool = False
     """The request went out on a connection: the origin can be reached."""
 
@@ -39,13 +43,13 @@ class Visit:
             return []
         upstream = self.candidate.upstream
         return moves(upstream.name, self.model, self.ticket.moved, now) + moves(
-            upstream.name, upstream.endpoint.origin, self.transport_ticket.moved, now
+            upstream.name, self.candidate.target.endpoint.origin, self.transport_ticket.moved, now
         )
 
     def committed(self, now: float) -> None:
         """A stream was committed: permits are free for the next probe, the samples come at the stream's end."""
         self.breaker.committed(self.ticket, now)
-        self.candidate.upstream.transport.committed(self.transport_ticket, now)
+        self.transport.committed(self.transport_ticket, now)
 
     def settle(self, fault: Fault | None, slow: bool, now: float, rng: Rng) -> list[BreakerMoved]:
         """Give both samples. `fault` None is a good answer."""
@@ -54,7 +58,9 @@ class Visit:
         self.settled = True
         upstream = self.candidate.upstream
         answer = transport = Verdict.GOOD
-        if fault is not None:
+        if fault is not None and (self.untried or self.blameless):
+            answer = transport = Verdict.VOID
+        elif fault is not None:
             bad = fault.rule.sample is Sample.BAD
             if fault.code in TRANSPORT:
                 answer, transport = Verdict.VOID, Verdict.BAD
@@ -62,11 +68,11 @@ class Visit:
                 answer = Verdict.BAD if bad else Verdict.VOID
                 transport = Verdict.GOOD if self.connected else Verdict.VOID
         told = self.breaker.settle(self.ticket, answer, now, rng, slow=slow)
-        told_transport = upstream.transport.settle(self.transport_ticket, transport, now, rng)
+        told_transport = self.transport.settle(self.transport_ticket, transport, now, rng)
         if not (told or told_transport):
             return []
         return moves(upstream.name, self.model, told, now) + moves(
-            upstream.name, upstream.endpoint.origin, told_transport, now
+            upstream.name, self.candidate.target.endpoint.origin, told_transport, now
         )
 
 
@@ -87,11 +93,12 @@ def enter(candidate: Candidate, model: str, now: float, rng: Rng, sole: bool) ->
         refused = breaker.admit(now, rng, sole=sole)
         assert isinstance(refused, Refused)
         return refused
-    transport = upstream.transport.admit(now, rng, sole=sole)
-    if isinstance(transport, Refused):
-        return transport
+    transport = upstream.transport
+    admitted = transport.admit(now, rng, sole=sole)
+    if isinstance(admitted, Refused):
+        return admitted
     ticket = breaker.admit(now, rng, sole=sole)
     if isinstance(ticket, Refused):
-        upstream.transport.settle(transport, Verdict.VOID, now, rng)
+        transport.settle(admitted, Verdict.VOID, now, rng)
         return ticket
-    return Visit(candidate, model, breaker, ticket, transport, now)
+    return Visit(candidate, model, breaker, ticket, transport, admitted, now)

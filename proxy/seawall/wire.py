@@ -13,6 +13,9 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110 §7.6.1, and the ones that RFC 2616 named; `Connection` may name more."""
 
+# RFC 9110 §6.5.1: what frames, routes or authenticates a message must not be changed behind it.
+_NEVER_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"authorization"}
+
 # A chunk is copied into one write up to this size; above it, the pieces are handed over as they are.
 _COPY_LIMIT = 16 * 1024
 
@@ -46,10 +49,10 @@ def chunk(data: bytes) -> list[bytes]:
 def last_chunk(trailers: Headers) -> bytes:
     if not trailers:
         return b"0\r\n\r\n"
-    return b"0\r\n" + field_lines(trailers) + b"\r\n"
+    return b"0\r\n" + field_lines(f for f in trailers if f[0].lower() not in _NEVER_TRAILERS) + b"\r\n"
 
 
-def field_lines(headers: Headers) -> bytes:
+def field_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in headers])
 
 

@@ -46,7 +46,7 @@ async def test_a_key_from_a_file_replaces_the_agents_own(
         if dialect != "Generic":
             assert b"of-the-agent" not in seen.heads[0]
         assert b"secret-1" not in got.data
-        assert "secret-1" not in repr(running.events) + repr(running.upstream("a").credential)
+        assert "secret-1" not in repr(running.events) + repr(running.upstream("a").target.credential)
 
 
 async def test_without_a_key_of_ours_the_agents_is_passed_through(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from seawall.faults import Code, Fault
 from seawall.reply import problem_answer, problem_for
 from seawall.runtime import Match, Plan, Runtime
 from seawall.server.exchange import Exchange
-from seawall.types import CallEnded, Facts, Head, Observer, Outcome, Overrun, ServiceLevel
+from seawall.types import CallEnded, Facts, Head, Observer, Outcome, Overrun, ServiceLevel, origin_form
 from seawall.wire import content_length
 
 _UNREAD = Facts("other")
@@ -132,7 +132,10 @@ class Found:
 def route_for(runtime: Runtime, head: Head) -> Routing:
     """By prefix and header fields; a path that no prefix takes may be a provider's own (`/v1/messages`), and then goes
     to the first route of that dialect."""
-    path, target = _origin_form(head.target)
+    target = origin_form(head.target)
+    path = target.partition("?")[0]
+    if not path.startswith("/"):
+        return Routing([], REGISTRY["Generic"], target, False, f"no route takes {path}")
     matches = runtime.match(head, path)
     if matches:
         return Routing(matches, matches[0].plan.dialect, target, False)
@@ -154,6 +157,11 @@ def choose(routing: Routing, head: Head, body: bytes) -> Found:
             facts = dialect.read(head, rest, body)
         if match.takes_model(facts):
             return Found(match, facts, rest, routing.bare)
+    if not body and not facts.model and routing.matches:
+        # Too large to be read, or nothing to read: an agent is better served by a rule's first choice than by a 404.
+        match = routing.matches[0]
+        rest = routing.target if routing.bare else routing.target[len(match.prefix) :]
+        return Found(match, facts, rest, routing.bare)
     return Found(None, facts, routing.target, routing.bare, f"no rule of the route takes the model {facts.model!r}")
 
 
@@ -163,15 +171,6 @@ def find_route(runtime: Runtime, head: Head, body: bytes) -> Found:
     if not routing.matches:
         return Found(None, _UNREAD, routing.target, routing.bare, routing.why)
     return choose(routing, head, body)
-
-
-def _origin_form(target: str) -> tuple[str, str]:
-    """Path, and path with query; a proxy-style absolute target is cut down to it (RFC 9112 §3.2)."""
-    if not target.startswith("/"):
-        scheme, found, rest = target.partition("://")
-        if found and scheme.lower() in ("http", "https"):
-            target = "/" + rest.partition("/")[2]
-    return target.partition("?")[0], target
 
 
 def _hints(head: Head) -> tuple[bool, int, float]:

@@ -24,6 +24,8 @@ class Line(Protocol):
     congested: bool
     """The agent reads more slowly than we write."""
 
+    @property
+    def closing(self) -> bool: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     async def writable(self) -> None: ...
@@ -75,6 +77,11 @@ class RequestBody:
         return data
 
     @property
+    def at_end(self) -> bool:
+        """No bytes are left and none will come."""
+        return self.complete and not self._chunks
+
+    @property
     def full(self) -> bool:
         """Whether reading from the agent pauses for it."""
         return self._size >= BODY_HIGH_WATER
@@ -82,7 +89,9 @@ class RequestBody:
     def close(self) -> None:
         """Nobody will read the rest."""
         self._chunks.clear()
-        self._size = 0
+        full, self._size = self.full, 0
+        if full:
+            self._line.resume()
 
     def feed(self, data: bytes) -> None:
         self._chunks.append(data)
@@ -104,8 +113,8 @@ class Exchange:
     """One request and the answer to it."""
 
     __slots__ = (
-        "_chunked", "_left", "_line", "_loop", "_pending", "body", "ended", "head", "keep_alive", "received_at",
-        "sent_bytes", "started",
+        "_bodyless", "_chunked", "_left", "_line", "_loop", "_pending", "body", "ended", "head", "keep_alive",
+        "received_at", "sent_bytes", "started",
     )  # fmt: skip
 
     def __init__(self, line: Line, head: Head, expects_continue: bool, keep_alive: bool, received_at: float) -> None:
@@ -118,6 +127,7 @@ class Exchange:
         self.started = False
         self.ended = False
         self.sent_bytes = 0
+        self._bodyless = False
         self._chunked = False
         self._left: int | None = None
         self._pending = b""
@@ -151,6 +161,7 @@ class Exchange:
         self.started = True
         extra = b""
         if has_no_body(self.head.method, status):
+            self._bodyless = True
             self._left = 0
         else:
             self._left = content_length(headers)
@@ -160,7 +171,7 @@ class Exchange:
                     extra = b"transfer-encoding: chunked\r\n"
                 else:
                     self.keep_alive = False
-        if not self.body.complete:
+        if not self.body.complete or self._line.closing:
             self.keep_alive = False
         if not self.keep_alive:
             extra += b"connection: close\r\n"
@@ -173,7 +184,7 @@ class Exchange:
     def write(self, data: bytes) -> None:
         """Send the next bytes of the body. Bytes beyond the announced length are an error in the caller: the answer
         is cut rather than let into the next one."""
-        if not data or self.ended:
+        if not data or self.ended or self._bodyless:
             return
         self.sent_bytes += len(data)
         if self._chunked:

@@ -39,6 +39,7 @@ class Limits:
     head_timeout: from a request's first byte to the end of its head (slowloris).
     keep_alive: how long an idle connection is kept.
     body_idle: silence in the middle of a request body.
+    write_timeout: how long an ended answer may wait for the agent to read it before the next one.
     close_timeout: how long an agent may read nothing of what is left of its answer while the connection closes.
     linger: how long a connection that is to be closed still takes what the agent sends.
     sweep: how often these times are looked at.
@@ -50,6 +51,7 @@ class Limits:
     head_timeout: float = 30.0
     keep_alive: float = 75.0
     body_idle: float = 300.0
+    write_timeout: float = 60.0
     close_timeout: float = 30.0
     linger: float = 2.0
     sweep: float = 5.0
@@ -86,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._resuming = False
         self._refused: Refused | None = None
         self._deaf = False
-        self._lingering = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._write_waiter: asyncio.Future[None] | None = None
         self.congested = False
         self.last_heard = server.clock.now()
@@ -103,6 +105,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.forget(self)
         self._queue.clear()
+        if self._lingering is not None:
+            self._lingering.cancel()
         if self._task is not None:
             self._task.cancel()
         self._wake_writer()
@@ -223,6 +227,11 @@ class Connection(asyncio.Protocol):
 
     # -- line, as an Exchange sees it ------------------------------------------------------------------------------
 
+    @property
+    def closing(self) -> bool:
+        """Whether the server takes no further requests."""
+        return self._server.closing
+
     def pause(self) -> None:
         self.transport.pause_reading()
 
@@ -241,12 +250,17 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._current = exchange
-        exchange.keep_alive = exchange.keep_alive and not self._server.closing
         self._task = self._server.loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
             await self._server.handler(exchange)
+            if self.congested:
+                # An agent that asks on and on but does not read gets its next answer when it has read this one.
+                async with asyncio.timeout(self._server.limits.write_timeout):
+                    await self.writable()
+        except TimeoutError:
+            self.transport.abort()
         except Exception:
             log.exception("a bug: the handler failed on %s %s", exchange.head.method, exchange.head.path)
         finally:
@@ -263,10 +277,8 @@ class Connection(asyncio.Protocol):
                 return
             self._write_refusal(Code.INTERNAL, "an internal error; see seawall's log")
             exchange.keep_alive = False
-        if not exchange.body.complete:
+        if not exchange.body.complete or not exchange.keep_alive or (self._server.closing and not self._queue):
             self._linger()
-        elif not exchange.keep_alive or (self._server.closing and not self._queue):
-            self.transport.close()
         elif self._queue:
             self._begin(self._queue.popleft())
             self._read_on()
@@ -312,13 +324,13 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Close, but read on for a moment: closing on unread bytes resets the connection and may destroy the answer
         before the agent has read it (RFC 9112 §9.6)."""
-        if self._lingering:
+        if self._lingering is not None:
             return
-        self._lingering = self._deaf = True
+        self._deaf = True
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._server.loop.call_later(self._server.limits.linger, self.transport.close)
+        self._lingering = self._server.loop.call_later(self._server.limits.linger, self.transport.close)
 
     def _without_upgrade(self, rest: bytes) -> None:
         """Carry on with a request whose `Upgrade` we ignore (h2c from Java's client, say; RFC 9110 §7.8 allows it):

@@ -9,7 +9,7 @@ import base64
 import socket
 import ssl
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 import aiohappyeyeballs
@@ -29,8 +29,15 @@ class Endpoint:
     port: int
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
-    proxy: str | None = None
-    """URL of the HTTP proxy to go through."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the HTTP proxy to go through; it may hold a password."""
+    source: object = field(default=None, compare=False, repr=False)
+    """What `tls` was made from."""
+
+    def same_as(self, other: "Endpoint") -> bool:
+        """Whether connections of one serve the other, though each has a TLS context of its own."""
+        mine = (self.origin, self.server_name, self.proxy, self.source)
+        return mine == (other.origin, other.server_name, other.proxy, other.source)
 
     @property
     def origin(self) -> str:

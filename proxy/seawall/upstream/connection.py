@@ -12,11 +12,16 @@ from seawall.clock import Clock
 from seawall.faults import Code, Fault
 from seawall.types import Body, Headers, Overrun
 from seawall.upstream.exchange import Exchange
-from seawall.wire import chunk, has_no_body, last_chunk
+from seawall.wire import chunk, end_to_end, has_no_body, last_chunk
 
 # An answer's head, and likewise its trailers, may not exceed this: endless ones must not fill the memory.
 MAX_HEAD = 256 * 1024
 MAX_FIELDS = 2000
+# Interim (1xx) answers to one request.
+MAX_INTERIMS = 50
+# A reused connection that is lost without an answer was being closed as we wrote only if that shows at once (seconds);
+# later, the upstream has lost our request.
+STALE_WITHIN = 1.0
 
 
 class Connection(asyncio.Protocol):
@@ -35,6 +40,9 @@ class Connection(asyncio.Protocol):
         self._write_waiter: asyncio.Future[None] | None = None
         self._write_paused = False
         self._heard = False
+        self._sent_at = 0.0
+        self._interims = 0
+        self._reading_paused = False
         self._in_body = False
         self._until_close = False
         self._keep_alive = False
@@ -54,6 +62,8 @@ class Connection(asyncio.Protocol):
         """Begin an exchange. `head` is complete; `framed` says that the body goes out chunked."""
         self._method = method
         self._heard = False
+        self._sent_at = self._clock.now()
+        self._interims = 0
         self._exchange = exchange = Exchange(self._clock, self._abort, self._pause, on_interim)
         self.exchanges += 1
         if isinstance(body, bytes):
@@ -66,7 +76,7 @@ class Connection(asyncio.Protocol):
                 self.transport.writelines(pieces)
         else:
             self.transport.write(head)
-            self._sending = True
+            self._sending = exchange.sending = True
             self._sender = asyncio.get_running_loop().create_task(self._send_stream(body, framed, trailers))
         return exchange
 
@@ -94,6 +104,8 @@ class Connection(asyncio.Protocol):
         if framed:
             self.transport.write(last_chunk(trailers()))
         self._sending = False
+        if self._exchange is not None:
+            self._exchange.sending = False
 
     # -- asyncio ---------------------------------------------------------------------------------------------------
 
@@ -112,7 +124,7 @@ class Connection(asyncio.Protocol):
                 exchange.wake()
             elif self._in_body:
                 exchange.fail(Fault(Code.TRUNCATED, "the upstream closed the connection in the middle of its answer"))
-            elif self._heard or self.exchanges == 1:
+            elif self._heard or self.exchanges == 1 or self._clock.now() - self._sent_at > STALE_WITHIN:
                 exchange.fail(Fault(Code.CONNECTION_LOST, "the upstream closed the connection without an answer"))
             else:
                 exchange.fail(Fault(Code.STALE_CONNECTION, "the upstream closed an idle connection as it was reused"))
@@ -154,6 +166,8 @@ class Connection(asyncio.Protocol):
     # -- llhttp ----------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._exchange is None:
+            raise ValueError("an answer that nobody asked for")
         self._headers = []
         self._reason = b""
         self._in_body = False
@@ -163,6 +177,9 @@ class Connection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if name[-1:] == b" ":
+            # llhttp's leniency about values also lets this pass; it would frame the answer here but not at the agent.
+            raise ValueError("whitespace between a field's name and its colon")
         if self._in_body:
             if self._exchange is not None:
                 self._exchange.trailers.append((name, value))
@@ -178,9 +195,16 @@ class Connection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if status < 200:
+            self._interims += 1
+            if status == 101 or status < 100 or self._interims > MAX_INTERIMS:
+                raise ValueError("no status at all, an upgrade that nobody asked for, or endless interim answers")
             if status != 100 and exchange.on_interim is not None:
-                exchange.on_interim(status, self._headers)
+                exchange.on_interim(status, end_to_end(self._headers))
             return
+        codings = [value for name, value in self._headers if len(name) == 17 and name.lower() == b"transfer-encoding"]
+        if codings and codings[0].strip().lower() != b"chunked":
+            # What we cannot decode we must not pass on under another name; no request of ours asked for it (TE).
+            raise ValueError("a Transfer-Encoding other than chunked")
         self._keep_alive = self._parser.should_keep_alive()
         exchange.begin(status, self._reason, self._headers)
         if has_no_body(self._method, status):
@@ -195,11 +219,14 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         self._unaccounted = 0
-        if self._exchange is not None:
-            self._exchange.feed(data)
+        if self._exchange is None:
+            raise ValueError("bytes behind the end of an answer")
+        self._exchange.feed(data)
 
     def on_chunk_header(self) -> None:
         self._unaccounted = 0
+        if self._exchange is None:
+            raise ValueError("bytes behind the end of an answer")
 
     def on_message_complete(self) -> None:
         self._unaccounted = 0
@@ -220,14 +247,15 @@ class Connection(asyncio.Protocol):
             if self._sender is not None:
                 self._sender.cancel()
             self._keep_alive = False
-        if self._keep_alive and not self.closed:
+        if self._keep_alive and not self.closed and not self.transport.get_write_buffer_size():
+            self._pause(False)
             self._release(self)
         else:
             self.close()
 
     def close(self) -> None:
-        self.closed = True
-        self.transport.close()
+        """Close now: a peer that reads no more of what is left to send must not hold the socket."""
+        self._abort()
 
     def _abort(self) -> None:
         self.closed = True
@@ -236,8 +264,9 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def _pause(self, pause: bool) -> None:
-        if self.closed or self._exchange is None:
+        if self.closed or pause is self._reading_paused:
             return
+        self._reading_paused = pause
         if pause:
             self.transport.pause_reading()
         else:

@@ -20,7 +20,8 @@ class Exchange:
 
     __slots__ = (
         "_abort", "_chunks", "_clock", "_code", "_deadline", "_fault", "_loop", "_pause", "_paused", "_size", "_timer",
-        "_timer_at", "_waiter", "complete", "has_head", "headers", "on_interim", "reason", "status", "trailers",
+        "_timer_at", "_waiter", "complete", "has_head", "headers", "on_interim", "reason", "sending", "status",
+        "trailers",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +44,8 @@ class Exchange:
         self.on_interim = on_interim
         self.has_head = False
         self.complete = False
+        self.sending = False
+        """The request's body is still on its way: what is late may be the agent's doing."""
         self.status = 0
         self.reason = b""
         self.headers: Headers = []
@@ -73,7 +76,9 @@ class Exchange:
         self._size = 0
         if self._paused:
             self._paused = False
-            self._pause(False)
+            if not self.complete:
+                # Else the connection serves another exchange by now.
+                self._pause(False)
         return data
 
     def expect_by(self, deadline: float | None, code: Code) -> None:

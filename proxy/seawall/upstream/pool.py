@@ -35,9 +35,9 @@ class Request:
     """
 
     method: str
-    target: str
-    headers: Headers
-    body: bytes | Body = b""
+    target: str = field(repr=False)
+    headers: Headers = field(repr=False)
+    body: bytes | Body = field(default=b"", repr=False)
     chunked: bool = False
     fresh: bool = False
     """Take no connection that has been idle for long."""

@@ -31,6 +31,9 @@ TOKENS = [
     b"GET /s HTTP/1.1\r\nHost: a\r\n\r\n", b"fffffffffffffff\r\n", b"CONNECT a:1 HTTP/1.1\r\n",
 ]  # fmt: skip
 
+# h11 keeps no HTTP/1.0 connection open.
+PERSISTENT = [template for template in TEMPLATES if b"HTTP/1.0" not in template]
+
 requests = st.lists(st.sampled_from(TEMPLATES), min_size=1, max_size=4).map(b"".join)
 
 
@@ -72,7 +75,8 @@ class Ingress:
         answer = b""
         try:
             for piece in pieces:
-                writer.write(piece)
+                if not writer.transport.is_closing():
+                    writer.write(piece)
                 await asyncio.sleep(0)
             async with asyncio.timeout(2):
                 while True:
@@ -80,7 +84,8 @@ class Ingress:
                         async with asyncio.timeout(0.01):
                             data = await reader.read(65536)
                     except TimeoutError:
-                        writer.write_eof()
+                        if not writer.transport.is_closing():
+                            writer.write_eof()
                         data = await reader.read(65536)
                     if not data:
                         break
@@ -100,8 +105,10 @@ def ingress() -> Iterator[tuple[asyncio.Runner, Ingress]]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         made = Ingress()
         runner.run(made.start())
-        yield runner, made
-        runner.run(made.server.close())
+        try:
+            yield runner, made
+        finally:
+            runner.run(made.server.close())
         assert made.errors == []
 
 
@@ -164,7 +171,7 @@ def test_whole_requests_are_read_as_another_parser_reads_them() -> None:
     with ingress() as (runner, made):
 
         @QUIET
-        @given(requests, CUTS)
+        @given(st.lists(st.sampled_from(PERSISTENT), min_size=1, max_size=4).map(b"".join), CUTS)
         def check(data: bytes, cuts: list[int]) -> None:
             runner.run(made.speak(split(data, cuts)))
             assert made.taken == read_by_h11(data)

@@ -1,0 +1,114 @@
+"""Which upstream a call goes to first, and which next: priorities and weights, breakers, cooldowns, fitness.
+
+It enters a candidate (takes its breakers' tickets) or says why none can be entered; it never sends anything.
+"""
+
+from seawall.clock import Clock, Rng
+from seawall.core.breaker import Refused
+from seawall.faults import Code, Fault, Sample
+from seawall.outgoing import credential_mark
+from seawall.run import Run
+from seawall.runtime import Candidate
+from seawall.types import CoolingDown, CredentialParked, Observer
+from seawall.visit import Visit, enter
+
+# How long a transient 429 without a hint keeps a model from being the first choice, in seconds.
+COOLDOWN = 1.0
+# A credential that is out of quota is tried again after so many seconds (SEMANTICS §1).
+PARK = 60.0
+
+
+class Candidates:
+    def __init__(self, clock: Clock, rng: Rng, observe: Observer) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._observe = observe
+
+    def first(self, run: Run) -> Fault | None:
+        """Enter the first candidate that is admitted. Where none is, one is tried all the same where that does no
+        harm: a cooldown is advice, and a sole upstream's breaker lets some calls through (SEMANTICS §3)."""
+        if run.call.facts.pinned:
+            # Conversation state lives at one upstream: always the first that the rule names.
+            run.primary = run.call.plan.groups[0][0]
+            run.left = [run.primary]
+        several = len(run.left) > 1
+        if several and (self.move(run, run.left) or self._enter_resting(run)):
+            return None
+        retry_after: float | None = None
+        for candidate in list(run.left):
+            entered = self._enter(run, candidate, sole=True)
+            if isinstance(entered, Visit):
+                return None
+            self._skip(run, candidate, "breaker refuses")
+            retry_after = min(entered.retry_after, retry_after or entered.retry_after)
+        return Fault(Code.BREAKER_OPEN, "no upstream of this route takes calls now", hint=retry_after)
+
+    def move(self, run: Run, among: list[Candidate]) -> bool:
+        """Enter the next of `among` that is rested and admitted."""
+        for candidate in list(among):
+            if not self._rested(run, candidate):
+                self._skip(run, candidate, "cooling down")
+            elif isinstance(self._enter(run, candidate, sole=False), Visit):
+                return True
+            else:
+                self._skip(run, candidate, "breaker refuses")
+        return False
+
+    def admissible(self, run: Run, candidate: Candidate) -> bool:
+        """Whether `move` would enter it, chance apart; takes nothing."""
+        now, upstream = self._clock.now(), candidate.upstream
+        breaker = upstream.breaker(candidate.model_for(run.call.facts.model), now)
+        return self._rested(run, candidate) and not upstream.transport.refuses(now) and not breaker.refuses(now)
+
+    def fit(self, run: Run, visit: Visit, fault: Fault) -> list[Candidate]:
+        """The untried candidates that could do what this one could not."""
+        if fault.code is Code.CONTEXT_LENGTH:
+            asked = run.call.facts.model
+            return [c for c in run.left if c.window_for(asked) > visit.candidate.window_for(asked)]
+        return run.left
+
+    def rest(self, run: Run, visit: Visit, fault: Fault) -> None:
+        """Take a throttled model, or a credential without quota, out of the first choice."""
+        upstream, sample, now = visit.candidate.upstream, fault.rule.sample, self._clock.now()
+        if sample is Sample.COOLDOWN:
+            seconds = fault.hint or COOLDOWN
+            upstream.cooldowns.rest(self._key(run, visit.candidate), now, seconds)
+            self._observe(CoolingDown(upstream.name, visit.model, seconds))
+        elif sample is Sample.PARK:
+            upstream.cooldowns.park(self._key(run, visit.candidate), now, PARK)
+            self._observe(CredentialParked(upstream.name, visit.model, PARK, fault.code.value))
+
+    def served(self, run: Run, visit: Visit) -> None:
+        """A good answer ends whatever rest there was."""
+        cooldowns = visit.candidate.upstream.cooldowns
+        if cooldowns:
+            cooldowns.clear(self._key(run, visit.candidate), visit.entered)
+
+    def _enter_resting(self, run: Run) -> bool:
+        """Better one that only rests than one whose breaker is open."""
+        return any(isinstance(self._enter(run, candidate, sole=False), Visit) for candidate in list(run.left))
+
+    def _enter(self, run: Run, candidate: Candidate, *, sole: bool) -> Visit | Refused:
+        now = self._clock.now()
+        entered = enter(candidate, candidate.model_for(run.call.facts.model), now, self._rng, sole)
+        if isinstance(entered, Visit):
+            run.visit = entered
+            run.left.remove(candidate)
+            if candidate.upstream.cooldowns:
+                # Takes the turn of a parked credential: one try a minute.
+                candidate.upstream.cooldowns.due(self._key(run, candidate), now)
+            for event in entered.admitted(now):
+                self._observe(event)
+        return entered
+
+    def _rested(self, run: Run, candidate: Candidate) -> bool:
+        cooldowns = candidate.upstream.cooldowns
+        return not cooldowns or cooldowns.seconds(self._key(run, candidate), self._clock.now()) == 0
+
+    def _key(self, run: Run, candidate: Candidate) -> tuple[str, int]:
+        return candidate.model_for(run.call.facts.model), credential_mark(run.call, candidate.target)
+
+    def _skip(self, run: Run, candidate: Candidate, why: str) -> None:
+        note = f"{candidate.upstream.name}: {why}"
+        if note not in run.ledger.skipped:
+            run.ledger.skipped.append(note)

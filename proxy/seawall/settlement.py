@@ -1,0 +1,84 @@
+"""The end of attempts and calls: breaker and health samples, once each, and the events that tell the story."""
+
+from seawall.clock import Clock, Rng
+from seawall.faults import Code, Fault, Sample
+from seawall.run import Run
+from seawall.types import AttemptEnded, CallEnded, Observer, Outcome
+from seawall.visit import Visit
+
+
+class Settlement:
+    def __init__(self, clock: Clock, rng: Rng, observe: Observer) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._observe = observe
+
+    def leave(self, visit: Visit, fault: Fault | None, first_content: float | None = None) -> None:
+        """The call's sample for this upstream, once, whatever happened. An agent that left after it had waited for
+        longer than `slowCall` counts as a slow sample."""
+        if visit.settled:
+            return
+        now, upstream = self._clock.now(), visit.candidate.upstream
+        slow_call = upstream.breaker_settings.slow_call
+        waited = (now if first_content is None else first_content) - visit.entered
+        judged = fault is None or (fault.code is Code.AGENT_GONE and not visit.untried)
+        slow = slow_call is not None and waited > slow_call and judged
+        for event in visit.settle(fault, slow, now, self._rng):
+            self._observe(event)
+        if fault is None:
+            upstream.health.record(now, True, waited)
+        elif fault.rule.sample is Sample.BAD and not visit.blameless and not visit.untried:
+            upstream.health.record(now, False)
+
+    def attempted(self, run: Run, visit: Visit, fault: Fault | None, started: float, then: str) -> None:
+        """Tell of an attempt. `then`: what follows it."""
+        status = None if fault is None else fault.status
+        if fault is None and run.answer is not None:
+            status = run.answer.exchange.status
+        self._observe(
+            AttemptEnded(
+                call_id=run.call.id,
+                route=run.call.plan.route,
+                upstream=visit.candidate.upstream.name,
+                model=visit.model,
+                number=run.ledger.attempts,
+                result="ok" if fault is None else fault.code.value,
+                status=status,
+                seconds=self._clock.now() - started,
+                detail="" if fault is None else fault.detail,
+                next=then,
+            )
+        )
+
+    def tell(self, run: Run) -> None:
+        """The one event of a call."""
+        call, ledger, now = run.call, run.ledger, self._clock.now()
+        until = now if ledger.committed is None else ledger.committed
+        first = ledger.first_content
+        self._observe(
+            CallEnded(
+                call_id=call.id,
+                route=call.plan.route,
+                rule=call.plan.rule,
+                dialect=call.plan.dialect.name,
+                operation=call.facts.operation,
+                method=call.head.method,
+                path=call.head.path,
+                upstream=ledger.upstream,
+                model=ledger.answered or ledger.model or call.facts.model,
+                outcome=ledger.outcome if ledger.fault is None else Outcome.ERROR,
+                fault="" if ledger.fault is None else ledger.fault.code.value,
+                status=ledger.status,
+                attempts=ledger.attempts,
+                retries=ledger.retries,
+                stream=ledger.stream,
+                service_level=ledger.service_level,
+                seconds=now - call.received,
+                first_content_seconds=None if first is None else first - call.received,
+                overhead_seconds=max(0.0, until - call.received - ledger.waited),
+                request_bytes=call.body.size,
+                answer_bytes=run.agent.sent_bytes,
+                usage=ledger.usage,
+                skipped=tuple(ledger.skipped),
+            )
+        )
