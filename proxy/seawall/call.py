@@ -36,7 +36,7 @@ class Replay:
     Whoever makes one calls `close` at the end, which returns its bytes to the budget.
     """
 
-    __slots__ = ("_buffers", "_limit", "_passed", "_source", "_started", "_taken", "data", "trailers", "whole")
+    __slots__ = ("_buffers", "_kept", "_limit", "_passed", "_source", "_started", "_taken", "data", "trailers", "whole")
 
     def __init__(self, source: Body, trailers: Headers, buffers: Buffers) -> None:
         self._source = source
@@ -45,6 +45,7 @@ class Replay:
         self._limit: int | None = None
         self._passed = 0
         self._started = False
+        self._kept = True
         self.data = b""
         self.trailers = trailers
         self.whole = False
@@ -59,16 +60,22 @@ class Replay:
             self._count(data)
             parts.append(data)
             size += len(data)
-            # What is here whole is kept whatever the budget says: it is in memory already.
+            # A body that is here whole can be read for its facts, and sent once, whatever the budget says.
             self.whole = not data or self._source.at_end
-            if not self._keep(size) or self.whole or size > limit:
+            self._kept = self._keep(size)
+            if not self._kept or self.whole or size > limit:
                 break
         self.data = parts[0] if len(parts) == 1 else b"".join(parts)
 
     @property
     def replayable(self) -> bool:
         """Whether it can be sent (again) from its first byte."""
-        return self.whole or not self._started
+        return (self.whole and self._kept) or not self._started
+
+    def send_whole(self) -> bytes:
+        """The whole body, for one attempt."""
+        self._started = True
+        return self.data
 
     async def read(self) -> bytes:
         """The next bytes for the one attempt that gets a body that is not whole."""

@@ -6,7 +6,7 @@ Every attempt starts from the original request (SEMANTICS §8); all bytes that p
 from seawall.call import Call
 from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Target
-from seawall.types import Headers, Safety
+from seawall.types import Body, Headers, Safety
 from seawall.upstream.pool import Request
 from seawall.wire import end_to_end
 
@@ -41,11 +41,15 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         headers.append(there.credential_field(key))
     if spliced is not None and not call.chunked:
         headers.append((b"content-length", b"%d" % len(data)))
+    body: bytes | Body = call.body
+    if call.body.whole:
+        sent = call.body.send_whole()
+        body = sent if spliced is None else data
     return Request(
         call.head.method,
         join(there.base_path, target, there.dialect.version_prefix if call.bare else ""),
         headers,
-        data if call.body.whole else call.body,
+        body,
         chunked=call.chunked,
         fresh=call.facts.safety is Safety.UNSAFE,
         trailers=lambda: call.body.trailers,

@@ -80,8 +80,12 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 def _usable(paths: tuple[Path, ...]) -> EffectivePolicy:
     """The policy, or its errors on the terminal and Unusable."""
     policy, issues = read(paths)
+    errors = [issue for issue in issues if issue.severity == "error"]
     for issue in issues:
-        print(issue, file=sys.stderr)
+        if errors != [issue]:
+            print(issue, file=sys.stderr)
+    if len(errors) == 1:
+        raise Unusable(str(errors[0]))
     if policy is None:
         raise Unusable("the policy has errors; nothing was started")
     return policy

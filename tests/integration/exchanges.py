@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from peers import Upstream, request_head
 
@@ -81,16 +80,3 @@ def then(*answers: bytes, pause: float = 0.0) -> Upstream:
         await reader.read()
 
     return handle
-
-
-async def gone(port: int) -> None:
-    """Wait until no socket of ours to a port is open. What the kernel still has to say to it is the kernel's."""
-    wanted = f":{port:04X}"
-
-    def found() -> bool:
-        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        return any(line.split()[2].endswith(wanted) and line.split()[3] == "01" for line in lines)
-
-    async with asyncio.timeout(2):
-        while found():
-            await asyncio.sleep(0.01)

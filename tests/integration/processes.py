@@ -49,6 +49,19 @@ async def start(policy: Path, folder: Path, *words: str) -> Process:
     )  # fmt: skip
 
 
+async def refused(policy: Path, folder: Path) -> tuple[int, str]:
+    """Exit code and errors of a process that is not to start."""
+    process = await start(policy, folder)
+    try:
+        async with asyncio.timeout(20):
+            _, errors = await process.communicate()
+        return process.returncode or 0, errors.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
 @asynccontextmanager
 async def served(policy: Path, folder: Path, *words: str) -> AsyncIterator[Served]:
     """A process that serves a policy file; `folder` takes its admin socket."""

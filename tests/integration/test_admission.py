@@ -120,7 +120,7 @@ async def test_a_call_that_finds_no_place_goes_to_the_next_upstream(tmp_path: Pa
 
 async def test_the_deadline_ends_the_waiting(tmp_path: Path) -> None:
     async with lab() as upstreams:
-        upstreams.script(["silent"])
+        upstreams.script(["silent"], repeat=True)
         policy = limited(upstreams, "maxParallelRequests: 1", "timeouts: {request: 80ms}\n")
         async with proxy(policy, tmp_path) as running:
             first = asyncio.create_task(wire(running, chat()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import lab, proxy, route, upstream
 from peers import QUICK, Recorder, chat, serving, wire
-from processes import start
+from processes import refused
 from secure import Authority, authority, code
 
 NO_RETRY = "retry: {attempts: 0}\n"
@@ -108,11 +108,8 @@ async def test_an_unusable_file_is_one_line_and_exit_code_2_at_the_start(
     if content is not None:
         file.write_text(content)
     policy.write_text(one("https://127.0.0.1:1/v1", field.replace("FILE", str(file))))
-    process = await start(policy, tmp_path)
-    async with asyncio.timeout(20):
-        _, errors = await process.communicate()
-    assert process.returncode == 2
-    assert (errors.count(b"\n"), str(file).encode() in errors) == (1, True), errors.decode()
+    status, errors = await refused(policy, tmp_path)
+    assert (status, errors.count("\n"), str(file) in errors) == (2, 1, True), errors
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------------

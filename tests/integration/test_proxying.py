@@ -66,14 +66,18 @@ async def test_any_target_passes_as_it_is(tmp_path: Path, target: bytes, arrives
         assert recorder.last.line == b"GET " + arrives + b" HTTP/1.1"
 
 
-@pytest.mark.parametrize(("target", "arrives"), [(b"/", b"/"), (b"/?x", b"/?x"), (b"//a", b"//a"), (b"http://h?x=/1", b"/?x=/1")])
+@pytest.mark.parametrize(
+    ("target", "arrives"), [(b"/", b"/"), (b"/?x", b"/?x"), (b"//a", b"//a"), (b"http://h?x=/1", b"/?x=/1")]
+)
 async def test_a_route_of_everything_passes_every_path(tmp_path: Path, target: bytes, arrives: bytes) -> None:
     async with between(tmp_path, prefix="/", base="") as (running, recorder):
         assert (await asked(running, b"GET " + target + b" HTTP/1.1")).status == 200
         assert recorder.last.line == b"GET " + arrives + b" HTTP/1.1"
 
 
-@pytest.mark.parametrize("line", [b"OPTIONS * HTTP/1.1", b"GET /apix HTTP/1.1", b"GET /API/x HTTP/1.1", b"GET / HTTP/1.1"])
+@pytest.mark.parametrize(
+    "line", [b"OPTIONS * HTTP/1.1", b"GET /apix HTTP/1.1", b"GET /API/x HTTP/1.1", b"GET / HTTP/1.1"]
+)
 async def test_what_no_route_takes_is_404_with_the_known_ones(tmp_path: Path, line: bytes) -> None:
     async with between(tmp_path) as (running, recorder):
         answer = await asked(running, line)
@@ -101,7 +105,7 @@ async def test_fields_arrive_in_order_and_case_with_duplicates_and_any_byte(tmp_
 async def test_fields_of_one_hop_stay_on_it_both_ways(tmp_path: Path) -> None:
     hop = (
         b"Connection: keep-alive, X-Named,  x-other , Host, Content-Length, content-type\r\nKeep-Alive: timeout=5\r\n"
-        b"Proxy-Connection: keep-alive\r\nTE: trailers\r\nTrailer: X-T\r\nUpgrade: h2c\r\nProxy-Authorization: Basic x\r\n"
+        b"Proxy-Connection: keep-alive\r\nTE: trailers\r\nTrailer: X-T\r\nUpgrade: h2c\r\nProxy-Authorization: x\r\n"
         b"X-Named: 1\r\nx-OTHER: 2\r\nProxy-Authenticate: x\r\nX-Kept: 3\r\nContent-Type: text/x\r\n"
     )
     answer = b"HTTP/1.1 200 OK\r\n" + hop + b"Content-Length: 2\r\n\r\nok"
@@ -189,9 +193,10 @@ async def test_interim_answers_are_passed_on_except_100(tmp_path: Path) -> None:
 
 async def test_pipelined_requests_on_one_connection_are_answered_in_order(tmp_path: Path) -> None:
     async with between(tmp_path) as (running, recorder):
-        sent = b"".join(
-            b"POST /api/%d HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n%d" % (n, n) for n in range(9)
-        ) + request()
+        sent = (
+            b"".join(b"POST /api/%d HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n%d" % (n, n) for n in range(9))
+            + request()
+        )
         found = answers(await say(running.service.port, sent), ["POST"] * 9 + ["GET"])
         assert [m.status for m in found] == [200] * 10
         assert [r.line for r in recorder.requests[:9]] == [b"POST /base/%d HTTP/1.1" % n for n in range(9)]
@@ -213,7 +218,9 @@ async def test_an_http_1_0_agent_is_served_in_its_own_version(tmp_path: Path, fi
 async def test_websockets_are_refused_and_h2c_is_ignored(tmp_path: Path) -> None:
     async with between(tmp_path) as (running, recorder):
         fields = b"Connection: Upgrade\r\nUpgrade: %b\r\n"
-        refused = await heard(running.service.port, b"GET /api/ws HTTP/1.1\r\nhost: a\r\n" + fields % b"websocket" + b"\r\n")
+        refused = await heard(
+            running.service.port, b"GET /api/ws HTTP/1.1\r\nhost: a\r\n" + fields % b"websocket" + b"\r\n"
+        )
         assert refused.status == 501
         assert b"WebSocket" in refused.body
         assert recorder.requests == []

@@ -57,10 +57,14 @@ def unreadable_files(policy: EffectivePolicy) -> list[Issue]:
 def _unreadable(name: str, field: str, content: str) -> list[Issue]:
     try:
         with Path(name).open("rb") as file:
-            empty = not file.read(64 * 1024).strip()
+            found = file.read(64 * 1024).strip()
     except OSError as error:
         return [Issue("error", name, 0, field, f"cannot be read: {error.strerror}")]
-    return [Issue("error", name, 0, field, f"holds no {content}")] if empty else []
+    if not found:
+        return [Issue("error", name, 0, field, f"holds no {content}")]
+    if content == "key" and (b"\n" in found or b"\r" in found):
+        return [Issue("error", name, 0, field, "holds more than one line")]
+    return []
 
 
 def _upstream(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:

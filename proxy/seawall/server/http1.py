@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
     async def _answer(self, exchange: Exchange) -> None:
         try:
             await self._server.handler(exchange)
-            if self.congested:
+            if self.congested and exchange.keep_alive:
                 # An agent that asks on and on but does not read gets its next answer when it has read this one.
                 async with asyncio.timeout(self._server.limits.write_timeout):
                     await self.writable()

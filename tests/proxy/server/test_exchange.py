@@ -38,9 +38,11 @@ async def agent(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asy
         writer.transport.abort()
 
 
-async def say(server: Server, data: bytes) -> bytes:
+async def say(server: Server, *pieces: bytes) -> bytes:
     async with agent(server) as (reader, writer):
-        writer.write(data)
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0)
         return await reader.read(-1)
 
 
@@ -63,7 +65,13 @@ async def take(exchange: Exchange) -> int:
 
 
 async def test_reason_case_order_and_duplicates_of_fields_are_kept() -> None:
-    fields = [(b"X-B", b"1"), (b"x-b", b"2"), (b"Set-Cookie", b"a"), (b"set-cookie", b"\xff"), (b"Content-Length", b"2")]
+    fields = [
+        (b"X-B", b"1"),
+        (b"x-b", b"2"),
+        (b"Set-Cookie", b"a"),
+        (b"set-cookie", b"\xff"),
+        (b"Content-Length", b"2"),
+    ]
     async with ingress(answering(299, fields, b"ok")) as server:
         answer = await say(server, LAST)
         assert answer == (
@@ -173,12 +181,8 @@ async def test_a_refusal_before_the_body_says_so_without_100_and_closes() -> Non
 
 async def test_an_early_answer_reaches_an_agent_that_still_sends() -> None:
     async with ingress(answering(413, [(b"content-length", b"3")], b"big")) as server:
-        async with agent(server) as (reader, writer):
-            writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n")
-            for _ in range(9):
-                writer.write(b"x" * 1000000)
-                await asyncio.sleep(0.001)
-            assert (await reader.read(-1)).endswith(b"big")
+        pieces = [b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n"] + [b"x" * 1000000] * 9
+        assert (await say(server, *pieces)).endswith(b"big")
 
 
 @pytest.mark.parametrize("request_line", [b"GET /ws HTTP/1.1", b"POST /ws HTTP/1.1", b"CONNECT a:443 HTTP/1.1"])
@@ -265,17 +269,17 @@ async def test_an_agent_that_leaves_cancels_its_call(leave: str) -> None:
             ended.set_result("cancelled")
             raise
 
-    async with ingress(handle) as server:
-        async with agent(server) as (_, writer):
-            writer.write(GET)
-            await asyncio.sleep(0.05)
-            if leave == "half":
-                # It reads nothing either: the end must not wait until what was written has gone out.
-                writer.write_eof()
-            else:
-                writer.transport.abort() if leave == "reset" else writer.close()
-            async with asyncio.timeout(1):
-                assert await ended == "cancelled"
+    async with ingress(handle) as server, agent(server) as (_, writer):
+        writer.write(GET)
+        await asyncio.sleep(0.05)
+        if leave == "half":
+            # It reads nothing either: the end must not wait until what was written has gone out.
+            writer.write_eof()
+        else:
+            writer.transport.abort() if leave == "reset" else writer.close()
+        async with asyncio.timeout(1):
+            assert await ended == "cancelled"
+        writer.transport.abort()
 
 
 async def test_bodies_waiting_behind_a_call_are_bounded_together() -> None:

@@ -238,9 +238,10 @@ async def test_an_agent_that_stops_in_the_middle_of_its_body_is_dropped() -> Non
 async def test_pipelined_requests_are_answered_in_order() -> None:
     seen = Seen()
     async with ingress(seen) as server:
-        data = b"".join(
-            b"POST /%d HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n%02d" % (n, n) for n in range(20)
-        ) + b"GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        data = (
+            b"".join(b"POST /%d HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n%02d" % (n, n) for n in range(20))
+            + b"GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        )
         answer = await say(server, data)
         assert statuses(answer) == [200] * 21
         assert seen.bodies == [b"%02d" % n for n in range(20)] + [b""]

@@ -5,6 +5,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import h11
 import uvloop
@@ -29,7 +30,8 @@ TEMPLATES = [
     b"HTTP/1.1 500 Oh\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
 ]
 TOKENS = [
-    b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b";", b":", b",", b"0", b"\xff", b"0\r\n\r\n", b"Content-Length: 5\r\n",
+    b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b";", b":", b",", b"0", b"\xff", b"0\r\n\r\n",
+    b"Content-Length: 5\r\n",
     b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding : chunked\r\n", b"Upgrade: x\r\n",
     b"Transfer-Encoding: gzip, chunked\r\n", b"Connection: upgrade\r\n", b"HTTP/1.1 ", b"HTTP/1.1 101 S\r\n", OK,
     b"HTTP/1.1 100 C\r\n\r\n", b"fffffffffffffff\r\n", OK + b"Content-Length: 6\r\n\r\npoison",
@@ -77,7 +79,7 @@ class Rig:
             writer.close()
 
     async def ask(self, method: str) -> tuple[int, bytes, Headers] | Fault:
-        sent = await self.pool.send(Endpoint("127.0.0.1", self.port), Request(method, "/", HOST), 1.0, None)
+        sent = await self.pool.send(Endpoint("127.0.0.1", self.port), Request(method, "/", HOST), 5.0, None)
         assert isinstance(sent, Exchange)
         try:
             found = await outcome(sent, 0.02 if self.hang else 2.0)
@@ -105,7 +107,7 @@ def rig() -> Iterator[tuple[asyncio.Runner, Rig]]:
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     marks = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-    return [data[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(marks)]
 
 
 def read_by_h11(method: str, data: bytes) -> tuple[int, bytes] | None:
@@ -147,8 +149,9 @@ def test_a_whole_answer_is_one_for_another_parser_too() -> None:
         def check(method: str, data: bytes, cuts: list[int]) -> None:
             made.pieces = split(data, cuts)
             found = runner.run(made.ask(method))
-            # Blanks before the first field: llhttp skips them where it takes any value, others drop the line.
-            if not isinstance(found, Fault) and not re.search(rb"\r\n[ \t]+[!-~]*:", data):
+            # Where llhttp takes any value, it also skips blanks before the first field, and a CR before a value.
+            odd = re.search(rb"\r\n[ \t]+[!-~]*:|\r(?!\n)", data)
+            if not isinstance(found, Fault) and not odd:
                 # h11 takes neither control characters, which are passed on here on purpose, nor empty lines in front.
                 lines = re.sub(rb"\r\n\r\n[\r\n]+HTTP/", b"\r\n\r\nHTTP/", visible(data).lstrip(b"\r\n"))
                 expected = read_by_h11(method, lines)

@@ -1,13 +1,13 @@
 """Reuse of connections: which one is taken, when none may be, and that none is lost, whatever goes wrong on the way."""
 
 import asyncio
-import os
 import socket
 import ssl
 
 import pytest
 import trustme
-from exchanges import HOST, OK, SECOND, Pieces, ask, gone, outcome, then
+from exchanges import HOST, OK, SECOND, Pieces, ask, outcome, then
+from leftovers import gone, sockets
 from peers import blackhole, closed_port, request_head, serving
 
 from seawall.clock import SystemClock
@@ -25,14 +25,6 @@ class Clock(SystemClock):
 
     def now(self) -> float:  # type: ignore[override]  # a method where the system's is a static one
         return SystemClock.now() + self.ahead
-
-
-def sockets() -> int:
-    return sum(os.readlink(f"/proc/self/fd/{fd}").startswith("socket:") for fd in _fds())
-
-
-def _fds() -> list[str]:
-    return [fd for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")]
 
 
 async def test_a_connection_serves_one_exchange_after_the_other(pool: Pool) -> None:
