@@ -39,7 +39,7 @@ class Candidates:
             entered = self._enter(run, candidate, sole=True)
             if isinstance(entered, Visit):
                 return None
-            self._skip(run, candidate, "breaker refuses")
+            self._skip(run, candidate, self._refusal(run, candidate))
             retry_after = min(entered.retry_after, retry_after or entered.retry_after)
         return Fault(Code.BREAKER_OPEN, "no upstream of this route takes calls now", hint=retry_after)
 
@@ -51,7 +51,7 @@ class Candidates:
             elif isinstance(self._enter(run, candidate, sole=False), Visit):
                 return True
             else:
-                self._skip(run, candidate, "breaker refuses")
+                self._skip(run, candidate, self._refusal(run, candidate))
         return False
 
     def admissible(self, run: Run, candidate: Candidate) -> bool:
@@ -107,6 +107,15 @@ class Candidates:
 
     def _key(self, run: Run, candidate: Candidate) -> tuple[str, int]:
         return candidate.model_for(run.call.facts.model), credential_mark(run.call, candidate.target)
+
+    def _refusal(self, run: Run, candidate: Candidate) -> str:
+        """Why a candidate has just refused, for the log."""
+        now, upstream = self._clock.now(), candidate.upstream
+        breaker = upstream.breaker(candidate.model_for(run.call.facts.model), now)
+        for name, refusing in (("breaker", breaker), ("origin's breaker", upstream.transport)):
+            if refusing.refuses(now):
+                return f"{name} {refusing.state(now).value.replace('_', '-')}"
+        return "ramping up"
 
     def _skip(self, run: Run, candidate: Candidate, why: str) -> None:
         note = f"{candidate.upstream.name}: {why}"

@@ -36,12 +36,13 @@ def ok(body: bytes = b"", *fields: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 class Recorder:
-    """Gives every request the same answer; `wait`, if set, is asked before."""
+    """Gives every request the same answer. `errors`: what h11 did not take for HTTP."""
 
     def __init__(self, answer: bytes = ok()) -> None:
         self.answer = answer
         self.requests: list[Message] = []
         self.raw = b""
+        self.errors: list[Exception] = []
         self.connections = 0
         self.open = 0
 
@@ -54,6 +55,8 @@ class Recorder:
         self.open += 1
         try:
             await self._serve(reader, writer)
+        except h11.RemoteProtocolError as error:
+            self.errors.append(error)
         finally:
             self.open -= 1
 

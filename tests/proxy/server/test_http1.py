@@ -8,78 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from ambiguous import BAD_CHUNKS, BAD_FRAMING, BAD_START
 
 from seawall.server.exchange import Exchange
 from seawall.server.http1 import Handler, Limits, Server, serve
 from seawall.types import Head, Headers
 
 HOST = b"host: a\r\n"
-BAD_FRAMING = [
-    b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
-    b"content-length: 5\r\ncontent-length: 5\r\n\r\nhello",
-    b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello",
-    b"content-length: 5, 5\r\n\r\nhello",
-    b"content-length: +5\r\n\r\nhello",
-    b"content-length: -5\r\n\r\nhello",
-    b"content-length: 0x5\r\n\r\nhello",
-    b"content-length: 5 5\r\n\r\nhello",
-    b"content-length: \r\n\r\n",
-    b"content-length: 99999999999999999999\r\n\r\n",
-    b"content-length : 5\r\n\r\nhello",
-    b"content-length: 5\n\r\nhello",
-    b"x: a\r\n content-length: 5\r\n\r\nhello",
-    b"x: a\rcontent-length: 5\r\n\r\nhello",
-    b"x: a\ncontent-length: 5\r\n\r\nhello",
-    b"x: a\x00\r\n\r\n",
-    b"x\r\n\r\n",
-    b": a\r\n\r\n",
-    b"x y: a\r\n\r\n",
-    b"transfer-encoding: identity\r\n\r\n",
-    b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: ,chunked\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-    b"transfer-encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
-    b"host: b\r\n\r\n",
-]
-BAD_CHUNKS = [
-    b"5\nhello\n0\n\n",
-    b"0x5\r\nhello\r\n0\r\n\r\n",
-    b"-5\r\nhello\r\n",
-    b"g\r\n",
-    b"5 \r\nhello\r\n",
-    b"fffffffffffffffff\r\n",
-    b"5\r\nhelloX\r\n0\r\n\r\n",
-    b"5\r\nhello0\r\n\r\n",
-    b"5\r\nhello\n0\r\n\r\n",
-    b"\r\n5\r\nhello\r\n",
-    b"5;\x00\r\nhello\r\n",
-    b"5;a\nhello\r\n",
-    b"5\r\nhello\r\n0\r\ncontent-length: 5\r\n\r\n",
-    b"5\r\nhello\r\n0\r\ntransfer-encoding: chunked\r\n\r\n",
-    b"5\r\nhello\r\n0\r\nx: a\nb: c\r\n\r\n",
-]
-BAD_START = [
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100,
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"GET / HTTP/2.0\r\nhost: a\r\n\r\n",
-    b"GET / HTTP/0.9\r\nhost: a\r\n\r\n",
-    b"GET / HTTP/1.2\r\nhost: a\r\n\r\n",
-    b"GET /\r\n\r\n",
-    b"get / HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"G\x00T / HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"FETCH / HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"GET /a\tb HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"GET x HTTP/1.1\r\nhost: a\r\n\r\n",
-    b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.1\nhost: a\n\n",
-    b"\x00\xff\xfe",
-]
 
 
 @dataclass

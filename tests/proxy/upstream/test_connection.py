@@ -158,7 +158,8 @@ POISON = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison"
 @pytest.mark.parametrize(
     ("method", "first"),
     [("GET", OK + b"content-length: 2\r\n\r\nhi"), ("GET", CHUNKED + b"2\r\nhi\r\n0\r\n\r\n"),
-     ("GET", OK[:9] + b"204 X\r\n\r\n"), ("HEAD", OK + b"content-length: 2\r\n\r\n"), ("HEAD", CHUNKED), ("HEAD", OK + b"\r\n")],
+     ("GET", OK[:9] + b"204 X\r\n\r\n"), ("HEAD", OK + b"content-length: 2\r\n\r\n"), ("HEAD", CHUNKED),
+     ("HEAD", OK + b"\r\n")],
 )  # fmt: skip
 async def test_bytes_that_nobody_asked_for_reach_no_other_exchange(
     pool: Pool, method: str, first: bytes, more: bytes, pause: float
