@@ -3,6 +3,7 @@ a metric and a log line.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from seawall.types import Observer, Reloaded
 # Files are looked at this often, in seconds. A mounted ConfigMap swaps a symlink, which file notification misses on
 # many file systems; looking costs microseconds.
 INTERVAL = 1.0
+
+log = logging.getLogger(__name__)
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -85,5 +88,8 @@ class Reloader:
             self._apply(policy)
         except OSError as error:
             self._observe(Reloaded("", (f"{error.filename or 'policy'}: {error.strerror or error}",)))
+        except Exception:
+            log.exception("a bug: an accepted policy could not be applied; the old one stays")
+            self._observe(Reloaded("", ("internal error, see the log",)))
         else:
             self._observe(Reloaded(policy.revision))
