@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether a proxy keeps a stream's rhythm: how much later each event arrives than it would in a direct call.
 
-    cadence.py [--streams 100] [--chunks 100] [--gap-ms 20] [--rounds 3] [--tls] [--json FILE]
+    cadence.py [--streams 100] [--chunks 150] [--gap-ms 20] [--rounds 3] [--tls] [--json FILE]
 
 The upstream writes into each event when it sent it, and the client notes when it arrived, on the same clock. Direct
 calls, the floor and seawall take turns. What a direct call takes is the measuring apparatus's own; a proxy's delay is
@@ -30,6 +30,8 @@ from run import Side, set_up
 _STAMP = re.compile(rb',"sent":(\d+)')
 _LATE_NS = 5_000_000
 """No event may leave seawall later than this after it arrived."""
+_SPREAD = 1.0
+"""Seconds over which a round's streams start."""
 
 
 class Stream:
@@ -81,8 +83,8 @@ async def _round(side: Side, streams: int, chunks: int, gap_ms: float, delays: "
     target = Target.parse(side.url, side.ca)
     query = f"?stamp=1&chunks={chunks}&gap_ms={gap_ms:g}"
     rng = random.Random(streams)
-    # Spread over one gap, as independent streams are; else all events of all streams would come in one burst.
-    waits = [rng.random() * gap_ms / 1000 for _ in range(streams)]
+    # Started over a second: streams that begin all at once would measure how long 100 calls take to set up.
+    waits = [rng.random() * _SPREAD for _ in range(streams)]
     right = await asyncio.gather(*(Stream(target, query, chunks, delays).run(wait) for wait in waits))
     return right.count(False)
 
@@ -112,7 +114,7 @@ def _print(found: dict[str, Delays]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=100)
-    parser.add_argument("--chunks", type=int, default=100, help="content events per stream")
+    parser.add_argument("--chunks", type=int, default=150, help="content events per stream")
     parser.add_argument("--gap-ms", type=float, default=20.0, help="between a stream's events")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tls", action="store_true", help="TLS from floor and proxy to the upstream")

@@ -3,7 +3,6 @@
 import datetime
 import os
 import platform
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,12 +134,19 @@ def markdown(figures: Figures) -> str:
     return "\n".join([*lines, "", f"`{command}`, {today}, {machine}; medians of {figures.rounds} rounds."])
 
 
+def _markers(tls: bool) -> tuple[str, str]:
+    name = "figures-tls" if tls else "figures"
+    return f"<!-- {name}: written by bench/run.py -->", f"<!-- /{name} -->"
+
+
+def writable(page: Path, tls: bool) -> bool:
+    """Whether a page has the section that `write` replaces."""
+    begin, end = _markers(tls)
+    return page.is_file() and 0 <= page.read_text().find(begin) < page.read_text().find(end)
+
+
 def write(page: Path, figures: Figures) -> None:
-    """Replace what stands between the page's markers. Raises ValueError when it has none."""
-    name = "figures-tls" if figures.tls else "figures"
-    begin, end = f"<!-- {name}: written by bench/run.py -->", f"<!-- /{name} -->"
-    text = page.read_text()
-    section = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.S)
-    if not section.search(text):
-        raise ValueError(f"{page} has no section between {begin} and {end}")
-    page.write_text(section.sub(lambda _: f"{begin}\n{markdown(figures)}\n{end}", text))
+    """Replace what stands between the page's markers."""
+    begin, end = _markers(figures.tls)
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}\n{markdown(figures)}\n{end}{rest.partition(end)[2]}")

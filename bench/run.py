@@ -26,7 +26,7 @@ from pathlib import Path
 
 import trustme
 from check import Verdict, check
-from figures import Figures, Measured, Scenario, table, write
+from figures import Figures, Measured, Scenario, table, writable, write
 from load import Load
 from machine import FIRST_CPU, HERE, LAST_CPU, Broken, Process, Stage, free_ports, ready, said, stage
 
@@ -189,6 +189,8 @@ def main() -> int:
     names = arguments.only.split(",")
     if unknown := set(names) - set(LOADS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    if pages := [str(page) for page in arguments.write if not writable(page, arguments.tls)]:
+        parser.error(f"no section for figures in {', '.join(pages)}")
     try:
         with stage() as where:
             sides = set_up(where, arguments.tls)

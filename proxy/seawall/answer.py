@@ -6,6 +6,8 @@ reads and classifies; whether to try again is the engine's decision.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from seawall.call import Buffers, Call
 from seawall.clock import Clock
 from seawall.decode import Decoder, decoder_for
@@ -23,13 +25,11 @@ PRELUDE = 64 * 1024
 Limit = tuple[float | None, Code]
 
 
-def soonest(*limits: Limit) -> Limit:
-    """The limit that ends first; (None, …) where none is set."""
-    best: Limit = (None, Code.TIMEOUT_REQUEST)
-    for limit in limits:
-        if limit[0] is not None and (best[0] is None or limit[0] < best[0]):
-            best = limit
-    return best
+def soonest(one: Limit, other: Limit) -> Limit:
+    """The limit that ends first; the first one where neither is set."""
+    if other[0] is None or (one[0] is not None and one[0] <= other[0]):
+        return one
+    return other
 
 
 @dataclass(slots=True)
@@ -74,8 +74,7 @@ class Answer:
         self.exchange.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """What one attempt has to keep to.
 
     fixed: when it must be over while nothing is committed. committed: likewise afterwards, where a default
@@ -209,7 +208,7 @@ def _next_by(terms: Terms, watch: Watch, now: float) -> Limit:
     limit = terms.timeouts.stream_idle
     idle = None if limit is None else now + limit
     first = None if watch.content else terms.first_content_by
-    return soonest(terms.fixed, (idle, Code.TIMEOUT_STREAM_IDLE), (first, Code.TIMEOUT_FIRST_CONTENT))
+    return soonest(soonest(terms.fixed, (idle, Code.TIMEOUT_STREAM_IDLE)), (first, Code.TIMEOUT_FIRST_CONTENT))
 
 
 def _whole(watch: Watch) -> Fault | None:

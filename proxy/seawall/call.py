@@ -6,6 +6,8 @@ the whole process, so that memory is bounded whatever agents send.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from seawall.faults import Fault
 from seawall.runtime import Plan
 from seawall.types import Body, Facts, Head, Headers, Outcome, Overrun, ServiceLevel, Usage
@@ -118,8 +120,7 @@ class Replay:
         return self._passed
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One agent request, with the snapshot of the policy that it keeps to its end.
 
     rest: path below the route's prefix, and query. bare: the agent used the provider's own path, without a prefix.

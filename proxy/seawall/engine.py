@@ -210,8 +210,8 @@ class Engine:
         visit.connected = True
         first_byte = _after(terms.started, timeouts.first_byte)
         first_content = terms.first_content_by if call.facts.stream else None
-        limits = ((first_byte, Code.TIMEOUT_FIRST_BYTE), (first_content, Code.TIMEOUT_FIRST_CONTENT))
-        sent.expect_by(*soonest(terms.fixed, *limits))
+        late = soonest((first_byte, Code.TIMEOUT_FIRST_BYTE), (first_content, Code.TIMEOUT_FIRST_CONTENT))
+        sent.expect_by(*soonest(terms.fixed, late))
         return sent
 
     def _not_its_fault(self, run: Run, fault: Fault, exchange: Exchange, terms: Terms) -> bool:

@@ -24,7 +24,7 @@ from seawall.telemetry.report import (
     Snapshot,
     UpstreamView,
 )
-from seawall.types import Observer
+from seawall.types import Observer, Reloaded
 from seawall.visit import moves
 
 
@@ -50,6 +50,10 @@ class View:
         self.draining = False
         self.reload: ReloadView | None = None
         self.on_drain: Callable[[], None] = lambda: None
+
+    def remember(self, event: Reloaded) -> None:
+        """How the last reload went."""
+        self.reload = ReloadView(self._clock.wall(), event.errors)
 
     # -- what there is ---------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-"""Requests that are not valid, or not unambiguous: a clear error, nothing for the upstream that was not understood here,
-and nothing lost for anybody else."""
+"""Requests that are not valid, or not unambiguous: a clear error, nothing for the upstream that was not understood
+here, and nothing lost for anybody else."""
 
 import asyncio
 import json
@@ -127,7 +127,8 @@ async def test_bad_connections_disturb_no_other_and_leave_nothing(tmp_path: Path
 
 
 TOKENS = [
-    b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b";", b":", b",", b"0", b"\xff", b"0\r\n\r\n", b"Content-Length: 5\r\n",
+    b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b";", b":", b",", b"0", b"\xff", b"0\r\n\r\n",
+    b"Content-Length: 5\r\n",
     b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: x\r\n", b"Connection: Host\r\n",
     b"Connection: Content-Length, Transfer-Encoding\r\n", b"Connection: close\r\n", b"Host: b\r\n", SMUGGLED,
     b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\nConnection: upgrade\r\n", b"fffffffffffffff\r\n", b" HTTP/1.1",

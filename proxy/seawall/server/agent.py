@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from seawall.call import Buffers, Call, Replay
 from seawall.clock import Clock
@@ -107,8 +108,7 @@ class AgentHandler:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(msgspec.Struct, frozen=True):
     """What a request's head decides: the rules that may take it, in order, or why there are none."""
 
     matches: list[Match]
@@ -118,8 +118,7 @@ class Routing:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What head and facts decide together. rest: path and query below the prefix."""
 
     match: Match | None

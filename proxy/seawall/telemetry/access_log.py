@@ -3,12 +3,12 @@ named after the Event's. Bodies, queries and secrets are never in it; whatever a
 redacted and cut to a length, so that nobody can forge or flood lines.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from msgspec import structs
 
 from seawall.telemetry.redact import redact
 from seawall.types import AttemptEnded, BreakerMoved, CallEnded, CoolingDown, CredentialParked, Event, Reloaded
@@ -63,7 +63,7 @@ class AccessLog:
                 self._clean.clear()
             self._clean.update((path, model))
         skipped = tuple(redact(text) for text in event.skipped[:_MAX_TEXTS])
-        return dataclasses.replace(event, path=path, model=model, skipped=skipped)
+        return structs.replace(event, path=path, model=model, skipped=skipped)
 
     def _line(self, head: bytes, event: Event) -> bytes:
         """The event's own JSON is encoded behind the head; its opening brace becomes the comma between them."""
@@ -121,10 +121,10 @@ def _shortened(text: str) -> str:
 
 def _mapped(event: Event, change: Callable[[str], str]) -> Event:
     changed: dict[str, object] = {}
-    for field in dataclasses.fields(event):
+    for field in structs.fields(event):
         value = getattr(event, field.name)
         if isinstance(value, str):
             changed[field.name] = change(value)
         elif isinstance(value, tuple):
             changed[field.name] = tuple(change(text) for text in value[:_MAX_TEXTS])
-    return dataclasses.replace(event, **changed)  # type: ignore[arg-type]
+    return structs.replace(event, **changed)

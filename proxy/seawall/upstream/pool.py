@@ -7,7 +7,8 @@ back.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from seawall.clock import Clock
 from seawall.faults import Code, Fault
@@ -27,21 +28,24 @@ def _no_trailers() -> Headers:
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request as it goes out. `headers` hold everything but framing of a chunked body.
 
     body: bytes are sent as they are; a Body is streamed. chunked: frame it so (else Content-Length is in `headers`).
     """
 
     method: str
-    target: str = field(repr=False)
-    headers: Headers = field(repr=False)
-    body: bytes | Body = field(default=b"", repr=False)
+    target: str
+    headers: Headers
+    body: bytes | Body = b""
     chunked: bool = False
     fresh: bool = False
     """Take no connection that has been idle for long."""
-    trailers: Callable[[], Headers] = field(default=_no_trailers)
+    trailers: Callable[[], Headers] = _no_trailers
+
+    def __repr__(self) -> str:
+        # Target and fields may hold keys.
+        return f"Request({self.method})"
 
 
 class Pool:

@@ -1,11 +1,11 @@
 """What a line holds, and what can never get into one."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from seawall.clock import Clock, SystemClock
 from seawall.telemetry.access_log import AccessLog
@@ -63,7 +63,7 @@ def test_a_call_is_one_line_with_the_events_own_names(clock: Clock, call: CallEn
     assert line["outcome"] == "failover"
     assert line["service_level"] == "degraded"
     assert line["usage"] == {"input": 12, "output": 34, "cached": 5, "reasoning": 8}
-    assert set(CallEnded.__dataclass_fields__) <= set(line)
+    assert set(CallEnded.__struct_fields__) <= set(line)
 
 
 def test_the_second_is_made_anew_when_it_passes(call: CallEnded) -> None:

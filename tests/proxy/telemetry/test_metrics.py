@@ -1,13 +1,14 @@
 """What a scrape shows after events, and what it never shows."""
 
+import dataclasses
 import random
 import string
-from dataclasses import replace
 from typing import Protocol
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -171,7 +172,7 @@ def test_series_of_a_removed_upstream_go_away_and_the_rest_keeps_counting(
     metrics(attempt())
     metrics(replace(call, upstream="lab-east", route="embed"))
     metrics(BreakerMoved("lab-east", "gpt-4o", "closed", "open", "x"))
-    metrics.apply(replace(NAMES, upstreams=frozenset({"lab-west"}), routes=frozenset({"chat"})))
+    metrics.apply(dataclasses.replace(NAMES, upstreams=frozenset({"lab-west"}), routes=frozenset({"chat"})))
     shown = text(registry)
     assert "lab-east" not in shown
     assert "embed" not in shown
@@ -231,14 +232,16 @@ def test_live_gauges_are_read_at_the_scrape(metrics: Metrics, registry: Collecto
 def test_breakers_that_share_the_label_other_show_the_worst(registry: CollectorRegistry, live: Live) -> None:
     states = ("closed", "open", "half_open", "forced_closed")
     breakers = tuple(BreakerView(f"model-{state}", state) for state in states)
-    live.shown = replace(live.shown, upstreams=(UpstreamView("lab-east", "LLM", "OpenAI", "x", breakers=breakers),))
+    live.shown = dataclasses.replace(
+        live.shown, upstreams=(UpstreamView("lab-east", "LLM", "OpenAI", "x", breakers=breakers),)
+    )
     LiveCollector(registry, live, Labels(NAMES, others=0))
     assert registry.get_sample_value("seawall_breaker_state", {"upstream": "lab-east", "key": "other"}) == 2
 
 
 def test_a_breaker_forced_closed_alone_reads_minus_one(registry: CollectorRegistry, live: Live) -> None:
     upstream = UpstreamView("lab-east", "LLM", "OpenAI", "x", breakers=(BreakerView("gpt-4o", "forced_closed"),))
-    live.shown = replace(live.shown, upstreams=(upstream,))
+    live.shown = dataclasses.replace(live.shown, upstreams=(upstream,))
     LiveCollector(registry, live, Labels(NAMES))
     assert registry.get_sample_value("seawall_breaker_state", {"upstream": "lab-east", "key": "gpt-4o"}) == -1
 

@@ -2,11 +2,11 @@
 
 import datetime
 import os
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from seawall.clock import Clock
 from seawall.telemetry.recent import Recent
