@@ -51,7 +51,8 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         headers,
         body,
         chunked=call.chunked,
-        fresh=call.facts.safety is Safety.UNSAFE,
+        # What flows through cannot be sent again either, should the connection just be closing.
+        fresh=call.facts.safety is Safety.UNSAFE or not call.body.whole,
         trailers=lambda: call.body.trailers,
     )
 

@@ -152,7 +152,8 @@ class Exchange:
     def inform(self, status: int, headers: Headers) -> None:
         """Send an interim (1xx) answer; dropped for HTTP/1.0 agents, which do not know them."""
         # An agent that does not read must not make these pile up; they are advice only.
-        if not (self.started or self.congested or self.transport.is_closing()) and self.head.http_version == "1.1":
+        late = self.started or self.ended or self.congested or self.transport.is_closing()
+        if not late and self.head.http_version == "1.1":
             self.transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, field_lines(headers)))
 
     def start(self, status: int, headers: Headers, *, reason: bytes = b"") -> None:

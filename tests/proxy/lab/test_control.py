@@ -150,7 +150,7 @@ async def test_closing_ends_what_hangs() -> None:
     async with httpx.AsyncClient(base_url=lab.url) as client:
         body = {**CHAT, "model": "lab-silent"}
         asking = asyncio.create_task(client.post("/v1/chat/completions", json=body, timeout=10))
-        while not lab.attempts():  # noqa: ASYNC110
+        while not lab.attempts():
             await asyncio.sleep(0.005)
         await lab.close()
         with pytest.raises(httpx.TransportError):

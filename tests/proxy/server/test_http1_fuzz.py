@@ -122,7 +122,7 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
 
 def well_framed(answer: bytes, methods: list[str]) -> list[int]:
     """The statuses of whole answers, read strictly."""
-    found = []
+    found: list[int] = []
     while answer:
         head, ended, rest = answer.partition(b"\r\n\r\n")
         assert ended and head.startswith(b"HTTP/1.1 "), answer

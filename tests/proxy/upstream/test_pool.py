@@ -23,7 +23,7 @@ class Clock(SystemClock):
     def __init__(self) -> None:
         self.ahead = 0.0
 
-    def now(self) -> float:  # type: ignore[override]  # a method where the system's is a static one
+    def now(self) -> float:
         return SystemClock.now() + self.ahead
 
 
@@ -233,6 +233,7 @@ async def test_exchanges_over_tls_end_and_are_reused_as_without(pool: Pool) -> N
             if expected is SECOND:
                 assert await outcome(exchange) == (200, b"second")
         assert pool.connections == 1
+        assert isinstance(exchange, Exchange)
         assert await exchange.head() is None
         exchange.close()
         assert pool.connections == 0
