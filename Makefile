@@ -23,8 +23,11 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.stamp  ## the README's figures; needs wrk
-	$(BIN)/python bench/run.py
+bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/benchmarks.md
+	$(BIN)/python bench/run.py --write README.md docs/benchmarks.md
+	$(BIN)/python bench/run.py --tls --write docs/benchmarks.md
+	$(BIN)/python bench/cadence.py
+	$(BIN)/python bench/outage.py
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seawall needs Python 3.11 or newer; set PYTHON=…")'
