@@ -19,12 +19,12 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     STARTED.clear()
     before = asyncio.all_tasks()
     yield
-    left = lambda: asyncio.all_tasks() - before - {asyncio.current_task()}  # noqa: E731
     for _ in range(500):
-        if not left():
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        if not left:
             break
         await asyncio.sleep(0.002)
-    assert not left(), "tasks are left"
+    assert not left, "tasks are left"
     for running in STARTED:
         _returned(running)
 

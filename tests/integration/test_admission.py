@@ -5,7 +5,6 @@ import json
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from harness import Running, lab, proxy, route, until, upstream
 from peers import CHAT, QUICK, agent, chat, raw, wire
@@ -169,22 +168,3 @@ async def test_a_raised_limit_lets_those_in_who_wait(tmp_path: Path) -> None:
             assert loaded.policy is not None
             running.service.apply(loaded.policy)
             assert (await second).status == 200
-
-
-async def test_reports_show_who_is_under_way_and_who_waits(tmp_path: Path) -> None:
-    async with lab() as upstreams:
-        upstreams.script([], then="silent")
-        policy = limited(upstreams, "maxParallelRequests: 1")
-        async with (
-            proxy(policy, tmp_path) as running,
-            httpx.AsyncClient(base_url=running.admin_url) as admin,
-            raw(running, chat()),
-            raw(running, chat()),
-        ):
-            await until(lambda: places(running).pending == 1)
-            page = (await admin.get("/metrics")).text
-            assert 'seawall_upstream_requests_in_flight{upstream="a"} 1.0' in page
-            assert 'seawall_upstream_queue_depth{upstream="a"} 1.0' in page
-            assert "seawall_requests_in_flight 2.0" in page
-            shown = (await admin.get("/state")).json()["upstreams"][0]["limit"]
-            assert (shown["in_flight"], shown["queued"]) == (1, 1)

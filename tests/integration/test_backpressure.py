@@ -74,7 +74,7 @@ async def test_an_agent_that_stops_reading_pauses_the_upstream_and_is_dropped(tm
 
 async def test_an_agent_that_reads_slowly_but_reads_is_not_dropped(tmp_path: Path) -> None:
     # Its slowness is not the upstream's either.
-    rule = "timeouts: {agentWrite: 500ms}\nstreaming: {minProgress: {events: 100, interval: 100ms}}\n"
+    rule = "timeouts: {agentWrite: 1s}\nstreaming: {minProgress: {events: 5000, interval: 400ms}}\n"
     flood = Flood(STREAM, EVENT)
     async with (
         serving(flood) as port,
@@ -82,12 +82,14 @@ async def test_an_agent_that_reads_slowly_but_reads_is_not_dropped(tmp_path: Pat
         raw(running, chat(stream=True), buffer=65536) as (reader, _),
     ):
         await steady(lambda: flood.sent)
-        started, sent = time.monotonic(), flood.sent
-        while time.monotonic() - started < 1.5:
-            assert await reader.read(8192)
-            await asyncio.sleep(0.02)
+        started, got = time.monotonic(), 0
+        while (passed := time.monotonic() - started) < 2.5:
+            # So slowly that what has been written takes longer than agentWrite.
+            if got < 250_000 * passed:
+                got += len(await reader.read(8192))
+            else:
+                await asyncio.sleep(0.01)
         assert (running.calls, flood.gone) == ([], False)
-        assert flood.sent >= sent
 
 
 async def test_a_large_plain_answer_flows_in_bounded_memory_at_the_agents_pace(tmp_path: Path) -> None:
@@ -96,8 +98,8 @@ async def test_a_large_plain_answer_flows_in_bounded_memory_at_the_agents_pace(t
         async with proxy(policy, tmp_path) as running:
             async with raw(running, path="/v1/bytes/100000000", buffer=65536) as (reader, _):
                 await reader.readuntil(b"\r\n\r\n")
-                sent = await steady(lambda: running.service.engine.calls)
-                assert sent == 1
+                await asyncio.sleep(0.3)
+                assert upstreams.attempts()[0].end is None
                 assert running.service._buffers.used <= 65536
                 left = 100_000_000
                 while left:

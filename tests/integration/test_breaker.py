@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from harness import Running, lab, proxy, route, until, upstream
 from peers import CHAT, QUICK, agent, blackhole, chat, raw, wire
-from prometheus_client.parser import text_string_to_metric_families as parse
 
 from seawall.core.breaker import State
 from seawall.lab import Lab
@@ -230,7 +229,9 @@ async def test_a_sole_upstream_still_gets_a_tenth_of_the_calls(tmp_path: Path) -
 
 async def test_breakers_are_moved_by_hand_over_the_admin_socket(tmp_path: Path) -> None:
     async with lab() as upstreams, proxy(pair(upstreams, breaker()), tmp_path) as running, agent(running) as client:
-        for action, wanted in (("isolate", "isolated"), ("force-close", "forced_closed"), ("reset", "closed")):
+        steps: list[tuple[admin_client.Action, str]]
+        steps = [("isolate", "isolated"), ("force-close", "forced_closed"), ("reset", "closed")]
+        for action, wanted in steps:
             done = await asyncio.to_thread(admin_client.breaker, running.socket, action, "a")
             assert done["upstream"] == "a"
             got = await client.post(CHAT, json=chat())
@@ -266,36 +267,3 @@ async def test_an_open_breaker_survives_a_reload_that_changes_its_settings(tmp_p
         for number in range(1, 8):
             await wire(running, chat())
             assert (state(running) is State.OPEN) == (number == 7)
-
-
-async def test_metrics_and_reports_tell_what_happened(tmp_path: Path) -> None:
-    async with (
-        lab() as upstreams,
-        proxy(pair(upstreams, breaker(base="10s"), QUICK), tmp_path) as running,
-        agent(running) as client,
-    ):
-        await trip(running, upstreams)
-        await client.post(CHAT, json=chat(stream=True, stream_options={"include_usage": True}))
-        await running.call(4)
-        page = (await client.get(f"{running.admin_url}/metrics")).text
-        found = {(x.name, *sorted(x.labels.values())): x.value for f in parse(page) for x in f.samples}
-        for wanted, value in {
-            ("seawall_attempts_total", "SERVER_ERROR", "a", "gpt"): 9,
-            ("seawall_breaker_state", "a", "gpt"): 2,
-            ("seawall_breaker_transitions_total", "a", "gpt", "open"): 1,
-            ("seawall_retries_total", "models"): 6,
-            ("seawall_wasted_attempts_total", "a", "gpt"): 9,
-            ("seawall_request_duration_seconds_count", "b", "gpt", "models"): 4,
-            ("seawall_first_content_seconds_count", "b", "gpt", "models"): 4,
-            ("seawall_requests_total", "", "2xx", "b", "failover", "gpt", "models"): 4,
-            ("seawall_tokens_total", "b", "gpt", "models", "output"): 48,
-            ("seawall_streams_open",): 0,
-            ("seawall_requests_in_flight",): 0,
-            ("seawall_config_last_reload_successful",): 1,
-        }.items():
-            assert found[wanted] == value, wanted
-        health = (await client.get(f"{running.admin_url}/health")).json()
-        assert health["upstreams"]["a"]["breakers"]["gpt"] == "open"
-        assert health["service_level"] == health["routes"]["models/main"] == "degraded"
-        shown = (await client.get(f"{running.admin_url}/state")).json()
-        assert shown["upstreams"][0]["breakers"][0]["reason"] == "3 consecutive failures"

@@ -148,9 +148,9 @@ async def test_a_mounted_configmap_is_followed_through_its_symlinks(
             assert names(running) == {"a", "b"}
 
 
-async def stream(process: Served, **more: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def stream(process: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A stream under way, on a connection that the agent would keep."""
-    body = httpx.Request("POST", "http://x", json=chat(stream=True, **more)).content
+    body = httpx.Request("POST", "http://x", json=chat(stream=True)).content
     reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
     writer.write(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
     await reader.readuntil(b"data: ")
