@@ -136,7 +136,9 @@ async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Faul
     length = 0 if exchange.complete else content_length(exchange.headers)
     limit = plan.max_hold if contract else PRELUDE
     fits = length <= limit if length is not None else contract
-    if not (terms.hold or contract) or not fits or plan.commit is Commit.HEADERS:
+    # What may give out an id of conversation state is read before it is passed on, so that the id finds its owner.
+    read = terms.hold or contract or (call.facts.pinned and _is_json(exchange))
+    if not read or not fits or plan.commit is Commit.HEADERS:
         return None
     broken = await _collect(answer, limit)
     if isinstance(broken, Fault):

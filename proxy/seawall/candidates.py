@@ -3,6 +3,8 @@
 It enters a candidate (takes its breakers' tickets) or says why none can be entered; it never sends anything.
 """
 
+from collections import OrderedDict
+
 from seawall.clock import Clock, Rng
 from seawall.core.breaker import Refused
 from seawall.faults import Code, Fault, Sample
@@ -18,8 +20,13 @@ COOLDOWN = 1.0
 PARK = 60.0
 
 
+# So many ids of conversation state are remembered, with the upstream that made each; about 2 MB.
+OWNED = 10_000
+
+
 class Candidates:
     def __init__(self, clock: Clock, rng: Rng, observe: Observer) -> None:
+        self._owners: OrderedDict[str, str] = OrderedDict()
         self._clock = clock
         self._rng = rng
         self._observe = observe
@@ -28,8 +35,7 @@ class Candidates:
         """Enter the first candidate that is admitted. Where none is, one is tried all the same where that does no
         harm: a cooldown is advice, and a sole upstream's breaker lets some calls through (SEMANTICS §3)."""
         if run.call.facts.pinned:
-            # Conversation state lives at one upstream: always the first that the rule names.
-            run.primary = run.call.plan.groups[0][0]
+            run.primary = self._owner(run)
             run.left = [run.primary]
         several = len(run.left) > 1
         if several and (self.move(run, run.left) or self._enter_resting(run)):
@@ -42,6 +48,23 @@ class Candidates:
             self._skip(run, candidate, self._refusal(run, candidate))
             retry_after = min(entered.retry_after, retry_after or entered.retry_after)
         return Fault(Code.BREAKER_OPEN, "no upstream of this route takes calls now", hint=retry_after)
+
+    def made(self, upstream: str, state: str) -> None:
+        """An upstream (its key) gave out an id; whoever names it is sent there."""
+        self._owners[state] = upstream
+        self._owners.move_to_end(state)
+        if len(self._owners) > OWNED:
+            self._owners.popitem(last=False)
+
+    def _owner(self, run: Run) -> Candidate:
+        """Conversation state lives at one upstream: where we saw it made, else the first that the rule names."""
+        call, groups = run.call, run.call.plan.groups
+        named = call.plan.dialect.state_named(call.rest, call.body.data) if self._owners else ()
+        for key in (self._owners[state] for state in named if state in self._owners):
+            for candidate in (c for group in groups for c in group):
+                if candidate.upstream.key == key:
+                    return candidate
+        return groups[0][0]
 
     def move(self, run: Run, among: list[Candidate]) -> bool:
         """Enter the next of `among` that is rested and admitted."""

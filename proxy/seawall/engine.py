@@ -26,6 +26,9 @@ from seawall.upstream.exchange import Exchange
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
+# Operations whose answers may give out ids of state; `other` holds files, batches and conversations.
+STATEFUL = frozenset({"responses", "other"})
+
 
 class Engine:
     """Runs calls. One per process; all lasting state is in the upstreams' machines."""
@@ -270,6 +273,10 @@ class Engine:
         ledger.status = answer.exchange.status
         ledger.outcome = _outcome(run, answer)
         ledger.service_level = ServiceLevel.DEGRADED if answer.candidate.group else ServiceLevel.FULL
+        if answer.fault is None and answer.held and call.facts.operation in STATEFUL:
+            state = call.plan.dialect.state_made(answer.held[0])
+            if state:
+                self._candidates.made(answer.candidate.upstream.key, state)
         ledger.committed = now = self._clock.now()
         visit.committed(now)
         exchange = answer.exchange

@@ -9,7 +9,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 from harness import Running
@@ -17,6 +18,12 @@ from harness import Running
 CHAT = "/v1/chat/completions"
 QUICK = "retry: {backoff: {base: 1ms, max: 2ms}}\n"
 """Of a rule: retries without waits worth mentioning."""
+
+
+class Listening(Protocol):
+    @property
+    def url(self) -> str: ...
+
 
 Upstream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -80,14 +87,20 @@ class Wire:
 
 @asynccontextmanager
 async def raw(
-    running: Running, body: object = None, *, path: str = CHAT, headers: str = "", version: str = "1.1", buffer: int = 0
+    running: Listening,
+    body: object = None,
+    *,
+    path: str = CHAT,
+    headers: str = "",
+    version: str = "1.1",
+    buffer: int = 0,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A request whose answer the test reads as it likes. `body` None: a GET. buffer: of the socket, to read in."""
     sock = socket.socket()
     if buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", running.service.port))
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", urlsplit(running.url).port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=4096 if buffer else 65536)
     data = b"" if body is None else json.dumps(body).encode()
     framing = f"content-length: {len(data)}\r\n" if body is not None else ""

@@ -201,7 +201,7 @@ async def test_an_agent_that_does_not_read_the_end_of_its_answer_is_cut_in_time(
     await server.close()
 
 
-async def test_a_thousand_cancelled_calls_leave_nothing(tmp_path: Path) -> None:
+async def test_hundreds_of_cancelled_calls_leave_nothing(tmp_path: Path) -> None:
     """At any stage: before the head, in the prelude, in the middle of the stream."""
     faults = ["silent", "first-token-2s", "gap-20ms", "stall-3", "first-byte-2s"]
     async with lab() as upstreams:
@@ -211,12 +211,13 @@ async def test_a_thousand_cancelled_calls_leave_nothing(tmp_path: Path) -> None:
 
             async def impatient(number: int) -> None:
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.02 + number % 7 / 50):
+                    async with asyncio.timeout(0.05 + number % 7 / 30):
                         await client.post(CHAT, json=chat(stream=True))
 
-            for _ in range(5):
-                await asyncio.gather(*(impatient(number) for number in range(200)))
+            for _ in range(8):
+                await asyncio.gather(*(impatient(number) for number in range(50)))
             await until(lambda: running.service.engine.calls == 0)
             await until(lambda: upstreams.connections == 0)
             assert running.service._buffers.used == 0
+            assert len(running.calls) > 100
             assert {call.fault for call in running.calls} == {"AGENT_GONE"}

@@ -165,7 +165,7 @@ async def _entered(stack: AsyncExitStack, folder: Path) -> tuple[Running, Record
     return await stack.enter_async_context(between(folder, "retry: {attempts: 0}\n"))
 
 
-async def exchanged(running: Running, pieces: list[bytes]) -> bytes:
+async def exchanged(running: Running, recorder: Recorder, pieces: list[bytes]) -> bytes:
     """What comes back to an agent that closes its side when nothing more comes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", running.service.port)
     data = b""
@@ -183,7 +183,12 @@ async def exchanged(running: Running, pieces: list[bytes]) -> bytes:
         pass
     finally:
         writer.transport.abort()
-    await until(lambda: running.service.engine.calls == 0)
+    service = running.service
+    assert service._ingress is not None
+    ingress = service._ingress
+    await until(lambda: (ingress.connections, service.engine.calls) == (0, 0))
+    # The upstream has heard all that it will.
+    await until(lambda: recorder.open == service._pool.connections)
     return data
 
 
@@ -196,7 +201,7 @@ def test_whatever_is_sent_the_upstream_gets_only_what_the_proxy_understood(tmp_p
             running.events.clear()
             recorder.requests.clear()
             marks = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-            heard = runner.run(exchanged(running, [data[a:b] for a, b in pairwise(marks)]))
+            heard = runner.run(exchanged(running, recorder, [data[a:b] for a, b in pairwise(marks)]))
             assert recorder.errors == []
             understood = [call.path.removeprefix("/api") or "/" for call in running.calls if call.attempts]
             got = [r.line.split(b" ")[1].decode().partition("?")[0] for r in recorder.requests]

@@ -1,5 +1,6 @@
 """Which failures move a call to another upstream, when, and what stays where it is: SEMANTICS §§1, 2 and 8."""
 
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -140,7 +141,7 @@ async def test_a_sole_candidate_without_quota_is_asked_all_the_same(tmp_path: Pa
 
 async def test_a_throttled_model_rests_and_the_other_upstream_is_preferred(tmp_path: Path) -> None:
     async with lab() as upstreams:
-        upstreams.script(["429; retry-after-ms=300"], upstream="a")
+        upstreams.script(["429; retry-after-ms=800"], upstream="a")
         async with proxy(two(upstreams), tmp_path) as running:
             assert await ask(running) == "b"
             assert await ask(running) == "b"
@@ -149,7 +150,7 @@ async def test_a_throttled_model_rests_and_the_other_upstream_is_preferred(tmp_p
             while await ask(running) == "b":
                 pass
             throttled, *_, again = upstreams.attempts(upstream="a", model="gpt")
-            assert 0.3 <= again.received - throttled.received < 1
+            assert 0.8 <= again.received - throttled.received < 3
 
 
 async def test_a_model_override_changes_the_models_bytes_and_nothing_else(tmp_path: Path) -> None:
@@ -204,6 +205,26 @@ async def test_conversation_state_stays_with_its_upstream(tmp_path: Path) -> Non
             upstreams.script([], upstream="a", then="503")
             assert (await client.post("/v1/responses", json=turn)).status_code == 503
             assert set(tried(upstreams)) == {"a"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_conversation_state_goes_back_to_the_upstream_that_made_it(tmp_path: Path, stream: bool) -> None:
+    async with lab() as upstreams:
+        refs = "backendRefs: [{name: a, weight: 1}, {name: b, weight: 1}]"
+        policy = two(upstreams).partition("backendRefs:")[0] + refs + "\n"
+        async with proxy(policy, tmp_path) as running, agent(running) as client:
+            made: set[str] = set()
+            for _ in range(24):
+                first = await client.post("/v1/responses", json={"model": "m", "input": "hi", "stream": stream})
+                owner = first.headers["x-seawall-upstream"]
+                made.add(owner)
+                found = re.search(r'"id":\s*"(resp_[^"]+)"', first.text)
+                assert found is not None
+                turn = {"model": "m", "input": "go on", "previous_response_id": found[1]}
+                second = await client.post("/v1/responses", json=turn)
+                assert (second.status_code, second.headers["x-seawall-upstream"]) == (200, owner)
+                assert second.headers["x-seawall-outcome"] == "primary"
+            assert made == {"a", "b"}
 
 
 async def test_weights_share_the_calls_of_one_priority(tmp_path: Path) -> None:

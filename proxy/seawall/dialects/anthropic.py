@@ -9,6 +9,7 @@ import re
 
 import msgspec
 
+from seawall.dialects import _state
 from seawall.dialects._classify import Said, Words, fault_of, is_something, judge_good, judge_status, phrase, said
 from seawall.dialects.base import Watch
 from seawall.dialects.generic import PlainWatch, told
@@ -271,6 +272,12 @@ class Anthropic:
 
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
         return _answered(body)
+
+    def state_made(self, data: bytes) -> str:
+        return _state.made(data)
+
+    def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
+        return _state.named(path, body)
 
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         status = problem.fault.code.rule.status

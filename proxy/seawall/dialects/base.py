@@ -68,6 +68,12 @@ class Dialect(Protocol):
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
         """Model and usage of a whole good plain answer ("" and None when it has none)."""
 
+    def state_made(self, data: bytes) -> str:
+        """The id of conversation state, file or job that an answer's first bytes give out; "" for none."""
+
+    def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
+        """The ids of such that a pinned request builds upon."""
+
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         """A JSON error body in this dialect's shape, so that its SDK raises its usual exception."""
 

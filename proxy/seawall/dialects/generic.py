@@ -67,6 +67,12 @@ class Generic:
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
         return "", None
 
+    def state_made(self, data: bytes) -> str:
+        return ""
+
+    def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
+        return ()
+
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         code = problem.fault.code
         # Twice, because OpenAI's SDK, which a wrong base URL brings here, shows only the inner object.

@@ -9,6 +9,7 @@ import re
 import msgspec
 
 from seawall.dialects import _openai_facts as facts_of
+from seawall.dialects import _state
 from seawall.dialects._classify import judge_good, judge_status
 from seawall.dialects._openai_chat import ChatWatch
 from seawall.dialects._openai_responses import ResponsesWatch
@@ -103,6 +104,12 @@ class OpenAI:
         except (ValueError, RecursionError):
             return "", None
         return answer.model if isinstance(answer.model, str) else "", usage_of(answer.usage)
+
+    def state_made(self, data: bytes) -> str:
+        return _state.made(data)
+
+    def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
+        return _state.named(path, body)
 
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         return msgspec.json.encode({"error": _error(problem), "seawall": problem.seawall()})
