@@ -33,6 +33,8 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         key = there.credential.key()
         if key is None:
             return Fault(Code.CREDENTIAL_UNREADABLE, there.credential.error)
+        if _climbs(target):
+            return Fault(Code.BAD_REQUEST, "dot segments could lead an injected credential out of the route")
         drop = drop | there.replaced_fields
     headers = end_to_end(call.head.headers, drop)
     if not there.keep_host:
@@ -73,6 +75,11 @@ def join(base: str, rest: str, version_prefix: str) -> str:
         rest = rest[len(version_prefix) :]
     target = base + rest
     return target if target.startswith("/") else "/" + target
+
+
+def _climbs(target: str) -> bool:
+    segments = target.partition("?")[0].lower().replace("%2e", ".").split("/")
+    return ".." in segments
 
 
 def _set_host(headers: Headers, host: bytes) -> None:

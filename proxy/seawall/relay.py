@@ -62,12 +62,20 @@ async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: C
     if fault.code is Code.AGENT_STALLED:
         agent.drop()
         return fault
-    if answer.stream and answer.decoder is None:
+    if answer.stream and answer.decoder is None and _speaks(watch):
         # Whole events only have been released, so this one is read as an event of its own.
         problem = problem_for(fault, call.id, upstream=answer.candidate.upstream.name)
         agent.write(call.plan.dialect.error_event(call.facts, problem))
     agent.abort()
     return fault
+
+
+def _speaks(watch: Watch | None) -> bool:
+    """Whether an error event of ours would be read, and is the first: the upstream may have told of its own fault."""
+    if watch is None:
+        return True
+    told = watch.fault is not None and watch.fault.code not in (Code.MALFORMED_EVENT, Code.TRUNCATED)
+    return not (watch.midway or told)
 
 
 async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:

@@ -173,3 +173,15 @@ async def test_a_tls_handshake_that_hangs_or_is_no_tls_is_a_transport_fault(tmp_
             policy = one(f"https://127.0.0.1:{port}", rule=NO_RETRY + "timeouts: {connect: 150ms}\n")
             async with proxy(policy, tmp_path) as running:
                 assert await code(running) == wanted
+
+
+@pytest.mark.parametrize("path", ["/v1/../other", "/v1/%2e%2E/other"])
+async def test_an_injected_key_does_not_follow_dot_segments_out_of_its_route(tmp_path: Path, path: str) -> None:
+    key, seen = tmp_path / "key", Recorder()
+    key.write_text("secret-1\n")
+    async with (
+        serving(seen) as port,
+        proxy(one(f"http://127.0.0.1:{port}", f"auth: {{type: APIKey, keyFile: {key}}}\n"), tmp_path) as running,
+    ):
+        got = await wire(running, chat(), path=path)
+        assert (got.status, seen.heads) == (400, [])

@@ -251,3 +251,29 @@ async def test_an_agent_that_goes_away_ends_the_stream_upstream_and_counts_again
             assert (await running.call()).fault == "AGENT_GONE"
             assert running.upstream("a").breaker(body["model"], 0).snapshot(time.monotonic()).calls == 0
             await until(lambda: upstreams.connections == 0)
+
+
+SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+CONTENT = b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("rest", "own_events"),
+    [
+        (b'data: {"error":{"message":"gone","type":"server_error","code":500}}\n\n', 0),
+        (b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 100_000, 0),
+        (b'data: {"choices":[{"index":0,"delta":{"content":"half an event', 1),
+    ],
+)
+async def test_an_error_event_of_ours_is_added_only_where_it_is_read_and_the_first(
+    tmp_path: Path, rest: bytes, own_events: int
+) -> None:
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (CONTENT, rest)]
+    async with (
+        serving(always(SSE_HEAD, *chunks)) as port,
+        proxy(one(f"http://127.0.0.1:{port}"), tmp_path) as running,
+    ):
+        got = await wire(running, chat(stream=True))
+        assert CONTENT in got.data
+        assert (b'"seawall"' in got.data) == bool(own_events)
+        assert not got.data.endswith(b"0\r\n\r\n")

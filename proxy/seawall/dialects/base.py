@@ -29,6 +29,10 @@ class Watch(Protocol):
     progress: int
     """Content-bearing events so far."""
 
+    @property
+    def midway(self) -> bool:
+        """The beginning of an unfinished event has been released: nothing can be appended that would be read."""
+
     def feed(self, data: bytes) -> bytes:
         """Take the answer's next (decoded) bytes; returns those that may be released. After a fault by a malformed
         event nothing more is released."""

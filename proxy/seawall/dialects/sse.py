@@ -76,6 +76,10 @@ class EventWatch(ABC):
         self.content = True
         self.progress += 1
 
+    @property
+    def midway(self) -> bool:
+        return self._passing
+
     def feed(self, data: bytes) -> bytes:
         """See `Watch.feed`. Nearly all input is one whole event with plain line ends: that way is short."""
         if not self._plain or data[-2:] != b"\n\n" or b"\r" in data:
