@@ -117,7 +117,7 @@ def patch_llhttp_parser() -> None:
 
 async def seawall_server(port: int) -> None:
     from seawall.server.exchange import Exchange
-    from seawall.server.http1 import serve
+    from seawall.server.listener import serve
 
     async def handle(exchange: Exchange) -> None:
         while await exchange.body.read():

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from seawall.faults import Fault
+from seawall.faults import Code, Fault, Refusal
 from seawall.runtime import Plan
-from seawall.types import Body, Facts, Head, Headers, Outcome, Overrun, ServiceLevel, Usage
+from seawall.types import Body, Facts, Head, Headers, Outcome, ServiceLevel, Usage
 
 
 class Buffers:
@@ -53,7 +53,8 @@ class Replay:
         self.whole = False
 
     async def fill(self, limit: int, most: int | None) -> None:
-        """Read until the body is whole, or above `limit` bytes, or the budget is spent. Raises Overrun above `most`."""
+        """Read until the body is whole, or above `limit` bytes, or the budget is spent. Raises
+        Refusal above `most`, and for a body that is no valid HTTP."""
         self._limit = most
         parts: list[bytes] = []
         size = 0
@@ -112,7 +113,7 @@ class Replay:
     def _count(self, data: bytes) -> None:
         self._passed += len(data)
         if self._limit is not None and self._passed > self._limit:
-            raise Overrun(f"the body exceeds {self._limit} bytes")
+            raise Refusal(Fault(Code.BODY_TOO_LARGE, f"the body exceeds {self._limit} bytes"))
 
     @property
     def size(self) -> int:

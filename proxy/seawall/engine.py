@@ -63,7 +63,9 @@ class Engine:
             run.ledger.fault = Fault(Code.AGENT_GONE)
             raise
         except Exception:
-            run.ledger.fault = Fault(Code.INTERNAL)
+            run.ledger.fault = fault = Fault(Code.INTERNAL)
+            if not agent.started:
+                self._refuse(run, fault)
             raise
         finally:
             self.calls -= 1

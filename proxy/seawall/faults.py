@@ -314,6 +314,14 @@ class Fault:
         return RULES[self.code]
 
 
+class Refusal(Exception):
+    """A request that cannot be taken, found out while it was read; it is answered with the fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A fault as it is told to an agent: what a dialect needs to write an error in its own shape."""

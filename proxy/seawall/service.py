@@ -24,7 +24,7 @@ from seawall.policy import EffectivePolicy
 from seawall.reload import Reloader
 from seawall.runtime import Runtime
 from seawall.server.agent import AgentHandler
-from seawall.server.http1 import Server, serve
+from seawall.server.listener import Server, serve
 from seawall.telemetry.access_log import AccessLog
 from seawall.telemetry.labels import PolicyNames
 from seawall.telemetry.lines import LineWriter
@@ -141,7 +141,8 @@ class Service:
         """Listen. Raises OSError for an address that cannot be had or a file that cannot be used."""
         self.apply(policy)
         handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock)
-        self._ingress = await serve(handler, self.options.listen.host, self.options.listen.port, clock=self._clock)
+        listen = self.options.listen
+        self._ingress = await serve(handler, listen.host, listen.port, refuse=handler.refuse, clock=self._clock)
         # aiohttp takes longer to import than all of seawall: agents need not wait for it.
         await asyncio.to_thread(importlib.import_module, "seawall.server.admin")
         from seawall.server.admin import Admin, Pages

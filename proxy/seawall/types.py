@@ -104,7 +104,8 @@ class Body(Protocol):
     """An async byte source with explicit read and close: an agent's request body, or an upstream's answer."""
 
     async def read(self) -> bytes:
-        """The next bytes, at once if some are there; b"" at the end."""
+        """The next bytes, at once if some are there; b"" at the end. An agent's raises faults.Refusal when what comes
+        is no valid HTTP, or more than the policy takes."""
 
     @property
     def at_end(self) -> bool:
@@ -112,10 +113,6 @@ class Body(Protocol):
 
     def close(self) -> None:
         """Give the source up, whatever is left in it."""
-
-
-class Overrun(Exception):
-    """A Body grew beyond the limit that its policy sets; raised from `read`."""
 
 
 # Events are msgspec structs: two are made per call, and frozen dataclasses of so many fields cost five times as much.

@@ -10,7 +10,7 @@ from harness import lab, proxy, route, until, upstream
 from peers import CHAT, QUICK, Upstream, agent, chat, raw, request_head, serving, wire
 
 from seawall.server.exchange import Exchange
-from seawall.server.http1 import serve
+from seawall.server.listener import serve
 
 MEGABYTE = 1024 * 1024
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 8000)
@@ -188,8 +188,8 @@ async def test_an_agent_that_does_not_read_the_end_of_its_answer_is_cut_in_time(
     server = await serve(handler, "127.0.0.1", 0)
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-    await until(lambda: any(line.transport.is_closing() for line in server.lines))
-    (line,) = server.lines
+    await until(lambda: any(line.transport.is_closing() for line in server._lines))
+    (line,) = server._lines
     now = time.monotonic()
     line.sweep(now)
     line.sweep(now + 29)

@@ -57,6 +57,7 @@ async def test_bad_chunking_is_refused_whether_or_not_the_upstream_has_some_of_i
         start = CHUNKED + (b"3\r\nabc\r\n" if streamed else b"")
         data = await say(running.service.port, start, rest + SMUGGLED, pause=0.03)
         assert answers(data, ["POST"])[0].status == 400
+        assert [(call.route, call.fault, call.status) for call in running.calls] == [("api", "BAD_REQUEST", 400)]
         assert recorder.requests == []
         assert b"smuggled" not in recorder.raw
         await until(lambda: running.service._pool.connections == recorder.open == 0)
@@ -67,7 +68,12 @@ async def test_what_is_no_http_1_request_is_refused(tmp_path: Path, data: bytes)
     async with between(tmp_path) as (running, recorder):
         refused = answers(await say(running.service.port, data), ["GET"])[0]
         assert refused.status == 400
-        assert (recorder.connections, running.calls) == (0, [])
+        assert recorder.connections == 0
+        call = await running.call()
+        assert call.fault in ("BAD_REQUEST", "UPGRADE_REFUSED")
+        assert (call.status, call.attempts, call.answer_bytes) == (refused.status, 0, len(refused.body))
+        assert refused.all(b"x-seawall-request-id") == [call.call_id.encode()]
+        assert len(running.calls) == 1
 
 
 async def test_what_looks_like_a_request_inside_a_body_stays_a_body(tmp_path: Path) -> None:
@@ -97,6 +103,9 @@ async def test_a_head_that_is_too_large_is_431(tmp_path: Path, start: bytes, mor
         refused = answers(await say(running.service.port, start, *[more] * times), ["GET"])[0]
         assert refused.status == 431
         assert b"HEAD_TOO_LARGE" in refused.body
+        assert [(call.fault, call.status, call.method) for call in running.calls] == [
+            ("HEAD_TOO_LARGE", 431, start[: start.index(b" ")].decode())
+        ]
         assert recorder.connections == 0
 
 
@@ -123,7 +132,8 @@ async def test_bad_connections_disturb_no_other_and_leave_nothing(tmp_path: Path
                 await asyncio.gather(*[say(running.service.port, data) for data in bad])
                 assert (await reader.readuntil(b"data: [DONE]\n\n")).endswith(b"data: [DONE]\n\n")
                 await until(lambda: sockets() <= before and len(asyncio.all_tasks()) <= tasks)
-            assert (await running.call()).fault == ""
+            faults = [call.fault for call in running.calls]
+            assert (faults.count(""), faults.count("INTERNAL"), len(faults)) == (1, 0, 1 + len(bad))
 
 
 TOKENS = [

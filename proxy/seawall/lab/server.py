@@ -26,7 +26,7 @@ from seawall.lab.routes import Routes, labelled
 from seawall.lab.script import Phase, ScriptDocument, Scripts, Step, Window
 from seawall.lab.words import FaultSyntaxError
 from seawall.server.exchange import Exchange
-from seawall.server.http1 import Server, serve
+from seawall.server.listener import Server, serve
 from seawall.types import Headers, header
 
 _REMEMBERED = 10_000

@@ -1,5 +1,6 @@
 """From an agent's request to a Call: route, facts, body, deadline. What never reaches an upstream is answered here."""
 
+import asyncio
 import os
 from collections.abc import Callable
 
@@ -10,11 +11,11 @@ from seawall.clock import Clock
 from seawall.dialects import REGISTRY, dialect_for_bare
 from seawall.dialects.base import Dialect
 from seawall.engine import Engine
-from seawall.faults import Code, Fault
+from seawall.faults import Code, Fault, Refusal
 from seawall.reply import problem_answer, problem_for
 from seawall.runtime import Match, Plan, Runtime
 from seawall.server.exchange import Exchange
-from seawall.types import CallEnded, Facts, Head, Observer, Outcome, Overrun, ServiceLevel, origin_form
+from seawall.types import CallEnded, Facts, Head, Headers, Observer, Outcome, ServiceLevel, origin_form
 from seawall.wire import content_length
 
 _UNREAD = Facts("other")
@@ -33,32 +34,36 @@ class AgentHandler:
         self._clock = clock
 
     async def __call__(self, exchange: Exchange) -> None:
-        head, runtime = exchange.head, self._runtime()
-        request_id = "sw_" + os.urandom(9).hex()
+        head, runtime, call_id = exchange.head, self._runtime(), _new_id()
         routing = route_for(runtime, head)
-        if not routing.matches:
-            self._refuse(exchange, request_id, routing.dialect, Fault(Code.NO_ROUTE, routing.why), runtime)
-            return
-        first = routing.matches[0].plan
+        plan = routing.matches[0].plan if routing.matches else None
         body = Replay(exchange.body, exchange.trailers, self._buffers)
         try:
-            length = content_length(head.headers)
-            if first.max_body is not None and length is not None and length > first.max_body:
-                raise Overrun(f"the body exceeds {first.max_body} bytes")
-            await body.fill(first.replay_buffer, first.max_body)
-            found = choose(routing, head, body.data if body.whole else b"")
-            if found.match is None:
-                fault = Fault(Code.NO_ROUTE, found.why)
-                self._refuse(exchange, request_id, first.dialect, fault, runtime, first)
-                return
-            await self._engine.run(self._call(exchange, request_id, found, body), exchange)
-        except Overrun as overrun:
-            fault = Fault(Code.BODY_TOO_LARGE, str(overrun))
-            self._refuse(exchange, request_id, first.dialect, fault, runtime, first)
+            found = await _read(routing, head, body)
+        except Refusal as refusal:
+            fields, text = _problem(refusal.fault, call_id, routing.dialect, runtime)
+            exchange.start(refusal.fault.rule.status, fields)
+            exchange.write(text)
+            exchange.end()
+            self._tell(refusal.fault, head, exchange.received_at, call_id, routing.dialect, plan, body.size, len(text))
+        except asyncio.CancelledError:
+            gone = Fault(Code.AGENT_GONE)
+            self._tell(gone, head, exchange.received_at, call_id, routing.dialect, plan, body.size)
+            raise
+        else:
+            await self._engine.run(self._call(exchange, call_id, found, body), exchange)
         finally:
             body.close()
 
-    def _call(self, exchange: Exchange, request_id: str, found: "Found", body: Replay) -> Call:
+    def refuse(self, fault: Fault, head: Head, since: float) -> tuple[Headers, bytes]:
+        """The answer to a request that never became a call: see http1.Refuse."""
+        runtime, call_id = self._runtime(), _new_id()
+        dialect = route_for(runtime, head).dialect
+        fields, text = _problem(fault, call_id, dialect, runtime)
+        self._tell(fault, head, since, call_id, dialect, None, 0, len(text))
+        return fields, text
+
+    def _call(self, exchange: Exchange, call_id: str, found: "Found", body: Replay) -> Call:
         assert found.match is not None
         plan, facts = found.match.plan, found.facts
         chunked, sdk_retries, sdk_timeout = _hints(exchange.head)
@@ -70,7 +75,7 @@ class AgentHandler:
             # A default never cuts what a direct call would have finished: the SDK's own patience counts.
             deadline = received + max(timeouts.request, sdk_timeout)
         return Call(
-            request_id,
+            call_id,
             exchange.head,
             facts,
             plan,
@@ -83,29 +88,50 @@ class AgentHandler:
             sdk_retries,
         )
 
-    def _refuse(
-        self, exchange: Exchange, request_id: str, dialect: Dialect, fault: Fault, runtime: Runtime,
-        plan: Plan | None = None,
+    def _tell(
+        self, fault: Fault, head: Head, since: float, call_id: str, dialect: Dialect, plan: Plan | None,
+        taken: int, sent: int = 0,
     ) -> None:  # fmt: skip
-        known = runtime.known_routes() if fault.code is Code.NO_ROUTE else ()
-        headers, body = problem_answer(dialect, None, problem_for(fault, request_id, known=known))
-        headers.append((b"x-seawall-request-id", request_id.encode()))
-        headers.append((b"x-seawall-outcome", b"error"))
-        status = fault.rule.status
-        exchange.start(status, headers)
-        exchange.write(body)
-        exchange.end()
-        head = exchange.head
+        """The one event of a call that never reached an upstream. taken, sent: bytes of the bodies."""
+        seconds = self._clock.now() - since
         self._observe(
             CallEnded(
-                call_id=request_id, route=plan.route if plan else "", rule=plan.rule if plan else "",
+                call_id=call_id, route=plan.route if plan else "", rule=plan.rule if plan else "",
                 dialect=dialect.name, operation="other", method=head.method, path=head.path, upstream="", model="",
-                outcome=Outcome.ERROR, fault=fault.code.value, status=status, attempts=0, retries=0, stream=False,
-                service_level=ServiceLevel.FULL, seconds=self._clock.now() - exchange.received_at,
-                first_content_seconds=None, overhead_seconds=self._clock.now() - exchange.received_at,
-                request_bytes=0, answer_bytes=exchange.sent_bytes,
+                outcome=Outcome.ERROR, fault=fault.code.value, status=fault.rule.status if sent else 0, attempts=0,
+                retries=0, stream=False, service_level=ServiceLevel.FULL, seconds=seconds,
+                first_content_seconds=None, overhead_seconds=seconds, request_bytes=taken, answer_bytes=sent,
             )
         )  # fmt: skip
+
+
+def _new_id() -> str:
+    return "sw_" + os.urandom(9).hex()
+
+
+async def _read(routing: "Routing", head: Head, body: Replay) -> "Found":
+    """Read as much of the body as the rule needs to be chosen. Raises Refusal."""
+    if not routing.matches:
+        raise Refusal(Fault(Code.NO_ROUTE, routing.why))
+    first = routing.matches[0].plan
+    length = content_length(head.headers)
+    if first.max_body is not None and length is not None and length > first.max_body:
+        raise Refusal(Fault(Code.BODY_TOO_LARGE, f"the body exceeds {first.max_body} bytes"))
+    await body.fill(first.replay_buffer, first.max_body)
+    found = choose(routing, head, body.data if body.whole else b"")
+    if found.match is None:
+        raise Refusal(Fault(Code.NO_ROUTE, found.why))
+    return found
+
+
+def _problem(fault: Fault, call_id: str, dialect: Dialect, runtime: Runtime) -> tuple[Headers, bytes]:
+    """An error of ours, before there is a call, with all its fields."""
+    known = runtime.known_routes() if fault.code is Code.NO_ROUTE else ()
+    fields, text = problem_answer(dialect, None, problem_for(fault, call_id, known=known))
+    fields.append((b"x-seawall-request-id", call_id.encode()))
+    fields.append((b"x-seawall-outcome", b"error"))
+    fields.append((b"x-seawall-attempts", b"0"))
+    return fields, text
 
 
 class Routing(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import socket
 import struct
 from typing import Protocol
 
+from seawall.faults import Refusal
 from seawall.types import Head, Headers
 from seawall.wire import chunk, content_length, field_lines, has_no_body, last_chunk
 
@@ -42,7 +43,7 @@ def reset(transport: asyncio.Transport) -> None:
 class RequestBody:
     """An agent's request body: whatever has arrived, with backpressure on the agent."""
 
-    __slots__ = ("_chunks", "_expects", "_line", "_size", "_waiter", "complete", "trailers")
+    __slots__ = ("_broken", "_chunks", "_expects", "_line", "_size", "_waiter", "complete", "trailers")
 
     def __init__(self, line: Line, expects_continue: bool) -> None:
         self._line = line
@@ -50,13 +51,16 @@ class RequestBody:
         self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._broken: Refusal | None = None
         self.complete = False
         self.trailers: Headers = []
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. The first read asks an agent that waits for it to go on (RFC 9110
-        §10.1.1)."""
+        §10.1.1). Raises Refusal when the rest is no valid HTTP."""
         while not self._chunks:
+            if self._broken is not None:
+                raise self._broken
             if self.complete:
                 return b""
             if self._expects:
@@ -102,6 +106,11 @@ class RequestBody:
 
     def finish(self) -> None:
         self.complete = True
+        self._wake()
+
+    def fail(self, refusal: Refusal) -> None:
+        """What has come is handed out; then whoever reads on is told."""
+        self._broken = refusal
         self._wake()
 
     def _wake(self) -> None:

@@ -8,62 +8,40 @@ folding, bare CR or LF. It never looks at paths, policies or bodies.
 
 import asyncio
 import logging
-import os
-import socket
+import select
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 import httptools
-import msgspec
 
-from seawall.clock import Clock, SystemClock
-from seawall.faults import Code
+from seawall.clock import Clock
+from seawall.faults import Code, Fault, Refusal
 from seawall.server.exchange import BODY_HIGH_WATER, Exchange
+from seawall.server.heads import examine
+from seawall.server.limits import Limits
 from seawall.types import Head, Headers
 from seawall.wire import field_lines
 
 Handler = Callable[[Exchange], Awaitable[None]]
+# Makes the answer to a request that never reached the handler, or that broke off in its hands; the time is when it
+# began, on the clock. Called once for each such request.
+Refuse = Callable[[Fault, Head, float], tuple[Headers, bytes]]
 log = logging.getLogger(__name__)
 
-# Bytes of an answer that may wait in the kernel to be sent.
-_KERNEL_UNSENT = 128 * 1024
 
+class Owner(Protocol):
+    """What a connection needs of the listener that it belongs to."""
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what one connection may cost. Sizes in bytes, times in seconds.
+    handler: Handler
+    refuse: Refuse
+    limits: Limits
+    clock: Clock
+    loop: asyncio.AbstractEventLoop
+    closing: bool
 
-    head: request line and fields together, and likewise a trailer section.
-    pipelined: requests that may wait behind the one that is being answered.
-    head_timeout: from a request's first byte to the end of its head (slowloris).
-    keep_alive: how long an idle connection is kept.
-    body_idle: silence in the middle of a request body.
-    write_timeout: how long an ended answer may wait for the agent to read it before the next one.
-    close_timeout: how long an agent may read nothing of what is left of its answer while the connection closes.
-    linger: how long a connection that is to be closed still takes what the agent sends.
-    sweep: how often these times are looked at.
-    """
-
-    head: int = 256 * 1024
-    fields: int = 2000
-    pipelined: int = 64
-    head_timeout: float = 30.0
-    keep_alive: float = 75.0
-    body_idle: float = 300.0
-    write_timeout: float = 60.0
-    close_timeout: float = 30.0
-    linger: float = 2.0
-    sweep: float = 5.0
-
-
-class Refused(Exception):
-    """A request that the ingress answers itself and then closes."""
-
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    def arrived(self, line: "Connection") -> None: ...
+    def gone(self, line: "Connection") -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -71,8 +49,8 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
         self._parser = httptools.HttpRequestParser(self)
         self._current: Exchange | None = None
         self._arriving: Exchange | None = None
@@ -86,12 +64,13 @@ class Connection(asyncio.Protocol):
         self._unaccounted = 0
         self._queued_bytes = 0
         self._resuming = False
-        self._refused: Refused | None = None
+        self._paused = False
+        self._refused: tuple[Fault, Head, float] | None = None
         self._deaf = False
         self._lingering: asyncio.TimerHandle | None = None
         self._write_waiter: asyncio.Future[None] | None = None
         self.congested = False
-        self.last_heard = server.clock.now()
+        self.last_heard = owner.clock.now()
         self._unsent = -1
         self._unsent_since = 0.0
 
@@ -100,10 +79,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]  # uvloop's transports do not inherit asyncio's
-        self._server.lines.add(self)
+        self._owner.arrived(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.forget(self)
+        self._owner.gone(self)
         self._queue.clear()
         if self._lingering is not None:
             self._lingering.cancel()
@@ -119,22 +98,23 @@ class Connection(asyncio.Protocol):
         self._wake_writer()
 
     def data_received(self, data: bytes) -> None:
-        self.last_heard = self._server.clock.now()
+        self.last_heard = self._owner.clock.now()
         if self._deaf:
             return
         self._unaccounted += len(data)
         try:
             self._parser.feed_data(data)
-            if self._unaccounted > self._server.limits.head:
-                raise Refused(Code.HEAD_TOO_LARGE, f"the request's head exceeds {self._server.limits.head} bytes")
+            if self._unaccounted > self._owner.limits.head:
+                raise self._head_too_large()
         except httptools.HttpParserUpgrade as upgrade:
             self._without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            # A Refused raised in a callback arrives as the error's context.
+            # A Refusal raised in a callback arrives as the error's context.
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, Refused) else Refused(Code.BAD_REQUEST, f"malformed HTTP: {error}"))
-        except Refused as refused:
-            self._refuse(refused)
+            malformed = Fault(Code.BAD_REQUEST, f"malformed HTTP: {error}")
+            self._refuse(cause if isinstance(cause, Refusal) else Refusal(malformed))
+        except Refusal as refusal:
+            self._refuse(refusal)
 
     def eof_received(self) -> bool:
         """An agent that closes its side is gone: its call is cancelled at once, though the connection itself closes
@@ -163,11 +143,11 @@ class Connection(asyncio.Protocol):
         target = self._headers if self._in_head or self._arriving is None else self._arriving.trailers
         target.append((name, value))
         self._head_size += len(name) + len(value) + 4
-        limits = self._server.limits
+        limits = self._owner.limits
         if len(target) > limits.fields:
-            raise Refused(Code.HEAD_TOO_LARGE, f"more than {limits.fields} header fields")
+            raise Refusal(Fault(Code.HEAD_TOO_LARGE, f"more than {limits.fields} header fields"))
         if self._head_size > limits.head:
-            raise Refused(Code.HEAD_TOO_LARGE, f"the request's head exceeds {limits.head} bytes")
+            raise self._head_too_large()
 
     def on_headers_complete(self) -> None:
         self._unaccounted = 0
@@ -177,36 +157,16 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         method = self._parser.get_method().decode("ascii")
         version = self._parser.get_http_version()
-        hosts = expects = websocket = codings = 0
-        for name, value in self._headers:
-            size = len(name)
-            if size == 4:
-                hosts += name.lower() == b"host"
-            elif size == 6:
-                expects += name.lower() == b"expect" and value.strip().lower() == b"100-continue"
-            elif size == 7:
-                websocket += name.lower() == b"upgrade" and b"websocket" in value.lower()
-            elif size == 17:
-                codings += name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked"
-        if (websocket and self._parser.should_upgrade()) or method == "CONNECT":
-            raise Refused(Code.UPGRADE_REFUSED, "upgrades (WebSocket, CONNECT) are not supported on this port")
-        if version not in ("1.1", "1.0"):
-            raise Refused(Code.BAD_REQUEST, f"HTTP/{version} is not spoken here; use HTTP/1.1")
-        if codings:
-            # What we cannot decode we must not pass on under another name (RFC 9112 §6.1).
-            raise Refused(Code.BAD_REQUEST, "a Transfer-Encoding other than chunked is not supported")
-        if hosts != 1 and not (version == "1.0" and hosts == 0):
-            raise Refused(Code.BAD_REQUEST, f"an HTTP/1.1 request needs exactly one Host field, this one has {hosts}")
+        expects = examine(method, version, self._headers, self._parser.should_upgrade())
         head = Head(method, self._url.decode("ascii"), self._headers, version)
-        self._arriving = exchange = Exchange(
-            self, head, bool(expects) and version == "1.1", self._parser.should_keep_alive(), self._server.clock.now()
-        )
+        keep_alive, now = self._parser.should_keep_alive(), self._owner.clock.now()
+        self._arriving = exchange = Exchange(self, head, expects, keep_alive, now)
         if self._current is None:
             self._begin(exchange)
-        elif len(self._queue) < self._server.limits.pipelined:
+        elif len(self._queue) < self._owner.limits.pipelined:
             self._queue.append(exchange)
         else:
-            raise Refused(Code.BAD_REQUEST, "too many pipelined requests")
+            raise Refusal(Fault(Code.BAD_REQUEST, "too many pipelined requests"))
 
     def on_body(self, data: bytes) -> None:
         self._unaccounted = 0
@@ -230,12 +190,15 @@ class Connection(asyncio.Protocol):
     @property
     def closing(self) -> bool:
         """Whether the server takes no further requests."""
-        return self._server.closing
+        return self._owner.closing
 
     def pause(self) -> None:
+        self._paused = True
         self.transport.pause_reading()
 
     def resume(self) -> None:
+        self._paused = False
+        self.last_heard = self._owner.clock.now()
         self.transport.resume_reading()
 
     async def writable(self) -> None:
@@ -250,17 +213,21 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._current = exchange
-        self._task = self._server.loop.create_task(self._answer(exchange))
+        self._task = self._owner.loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
-            await self._server.handler(exchange)
+            await self._owner.handler(exchange)
             if self.congested and exchange.keep_alive:
                 # An agent that asks on and on but does not read gets its next answer when it has read this one.
-                async with asyncio.timeout(self._server.limits.write_timeout):
+                async with asyncio.timeout(self._owner.limits.write_timeout):
                     await self.writable()
         except TimeoutError:
             self.transport.abort()
+        except Refusal as refusal:
+            if not exchange.started:
+                self._write_refusal(refusal.fault, exchange.head, exchange.received_at)
+                exchange.ended = True
         except Exception:
             log.exception("a bug: the handler failed on %s %s", exchange.head.method, exchange.head.path)
         finally:
@@ -275,38 +242,47 @@ class Connection(asyncio.Protocol):
             if exchange.started:
                 exchange.abort()
                 return
-            self._write_refusal(Code.INTERNAL, "an internal error; see seawall's log")
+            fault = Fault(Code.INTERNAL, "see seawall's log")
+            self._write_refusal(fault, exchange.head, exchange.received_at)
             exchange.keep_alive = False
-        if not exchange.body.complete or not exchange.keep_alive or (self._server.closing and not self._queue):
+        if not exchange.body.complete or not exchange.keep_alive or (self._owner.closing and not self._queue):
             self._linger()
         elif self._queue:
             self._begin(self._queue.popleft())
             self._read_on()
         elif self._refused is not None:
-            self._write_refusal(self._refused.code, self._refused.message)
+            self._write_refusal(*self._refused)
             self._linger()
         if exchange is self._arriving and exchange.body.complete:
             self._arriving = None
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer for a request that never became one, once what came before it is answered, and close."""
         self._deaf = True
-        if self._current is not None:
-            # A broken second request must not cut the answers before it; a broken body ends the call it belongs to.
-            if self._current is self._arriving and not self._current.body.complete:
-                if self._current.started:
-                    self._current.abort()
-                    return
-                self._current.ended = True
-                if self._task is not None:
-                    self._task.cancel()
-            else:
-                if self._queue and not self._queue[-1].body.complete:
-                    self._queue.pop()
-                self._refused = refused
-                return
-        self._write_refusal(refused.code, refused.message)
+        current, arriving = self._current, self._arriving
+        if current is not None and current is arriving and not current.body.complete:
+            # A broken body ends the call it belongs to: whoever reads it answers.
+            current.body.fail(refusal)
+            if current.started:
+                current.abort()
+            return
+        head, since = Head(self._method(), self._url.decode("ascii", "replace"), []), self._head_since
+        if self._queue and not self._queue[-1].body.complete:
+            broken = self._queue.pop()
+            head, since = broken.head, broken.received_at
+        if current is not None:
+            # A broken second request must not cut the answers before it.
+            self._refused = (refusal.fault, head, since)
+            return
+        self._write_refusal(refusal.fault, head, since)
         self._linger()
+
+    def _method(self) -> str:
+        """As far as llhttp got to know it."""
+        return self._parser.get_method().decode("ascii", "replace") if self._url else ""
+
+    def _head_too_large(self) -> Refusal:
+        return Refusal(Fault(Code.HEAD_TOO_LARGE, f"the request's head exceeds {self._owner.limits.head} bytes"))
 
     def _read_on(self) -> None:
         """Bodies that wait behind the request that is being answered are bounded together."""
@@ -315,11 +291,10 @@ class Connection(asyncio.Protocol):
             if self._current is not None and not self._current.body.full:
                 self.resume()
 
-    def _write_refusal(self, code: Code, message: str) -> None:
-        body = self._server.refusal(code, message)
-        fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        head = b"HTTP/1.1 %d \r\n%bconnection: close\r\n\r\n" % (code.rule.status, field_lines(fields))
-        self.transport.write(head + body)
+    def _write_refusal(self, fault: Fault, head: Head, since: float) -> None:
+        fields, body = self._owner.refuse(fault, head, since)
+        start = b"HTTP/1.1 %d \r\n%bconnection: close\r\n\r\n" % (fault.rule.status, field_lines(fields))
+        self.transport.write(start + body)
 
     def _linger(self) -> None:
         """Close, but read on for a moment: closing on unread bytes resets the connection and may destroy the answer
@@ -330,7 +305,7 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._lingering = self._server.loop.call_later(self._server.limits.linger, self.transport.close)
+        self._lingering = self._owner.loop.call_later(self._owner.limits.linger, self.transport.close)
 
     def _without_upgrade(self, rest: bytes) -> None:
         """Carry on with a request whose `Upgrade` we ignore (h2c from Java's client, say; RFC 9110 §7.8 allows it):
@@ -354,12 +329,16 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Close what has been silent for too long, and cut what closes but does not read the rest of its answer."""
-        limits, silent = self._server.limits, now - self.last_heard
+        limits, silent = self._owner.limits, now - self.last_heard
         if self.transport.is_closing():
             unsent = self.transport.get_write_buffer_size()
             if unsent != self._unsent:
                 self._unsent, self._unsent_since = unsent, now
             elif now - self._unsent_since > limits.close_timeout:
+                self.transport.abort()
+        elif self._paused:
+            # The silence is ours; that the agent has gone, reading would only tell behind what is not read yet.
+            if _hung_up(self.transport):
                 self.transport.abort()
         elif self._current is None:
             # A head has its time from its first byte on, however steadily it drips (slowloris).
@@ -369,102 +348,8 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
 
-class Server:
-    """A listening ingress."""
-
-    def __init__(self, handler: Handler, limits: Limits, refusal: Callable[[Code, str], bytes], clock: Clock) -> None:
-        self.handler = handler
-        self.limits = limits
-        self.refusal = refusal
-        self.clock = clock
-        self.loop = asyncio.get_running_loop()
-        self.lines: set[Connection] = set()
-        self.closing = False
-        self._gone = asyncio.Event()
-        self._listener: asyncio.Server | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
-
-    @property
-    def connections(self) -> int:
-        return len(self.lines)
-
-    @property
-    def port(self) -> int:
-        assert self._listener is not None
-        return int(self._listener.sockets[0].getsockname()[1])
-
-    async def listen(self, host: str, port: int) -> None:
-        """Raises OSError, with the address as its filename, where that cannot be had."""
-        try:
-            self._listener = await self.loop.create_server(lambda: Connection(self), host, port, backlog=4096)
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            raise OSError(error.errno, why, f"{host}:{port}") from error
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            # Else megabytes wait in the kernel for an agent that reads slowly, and whether it reads shows only once
-            # a third of them has gone. Connections inherit it.
-            for listener in self._listener.sockets:
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_UNSENT)
-        self._sweep()
-
-    async def close(self, grace: float = 0.0) -> None:
-        """Stop accepting, let calls finish for up to `grace` seconds, then cut what is left."""
-        self.closing = True
-        if self._listener is not None:
-            self._listener.close()
-        for line in list(self.lines):
-            if not line.busy:
-                line.transport.close()
-        try:
-            async with asyncio.timeout(grace):
-                await self._empty()
-        except TimeoutError:
-            pass
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        for line in list(self.lines):
-            line.transport.abort()
-        await self._empty()
-
-    def forget(self, line: Connection) -> None:
-        self.lines.discard(line)
-        if not self.lines:
-            self._gone.set()
-
-    async def _empty(self) -> None:
-        self._gone.clear()
-        if self.lines:
-            await self._gone.wait()
-
-    def _sweep(self) -> None:
-        now = self.clock.now()
-        for line in list(self.lines):
-            line.sweep(now)
-        self._sweeper = self.loop.call_later(self.limits.sweep, self._sweep)
-
-
-def plain_refusal(code: Code, message: str) -> bytes:
-    """The error body for requests that have no dialect yet."""
-    rule = code.rule
-    error = {"message": message, "type": "invalid_request_error", "code": code.value.lower()}
-    return msgspec.json.encode(
-        {
-            "error": error,
-            "seawall": {"code": code.value, "category": rule.category.value, "recoverable": rule.recoverable},
-        }
-    )
-
-
-async def serve(
-    handler: Handler,
-    host: str,
-    port: int,
-    *,
-    limits: Limits | None = None,
-    refusal: Callable[[Code, str], bytes] = plain_refusal,
-    clock: Clock | None = None,
-) -> Server:
-    """Listen on host:port (0: any free port) and answer with `handler`, which is cancelled when its agent goes away."""
-    server = Server(handler, limits or Limits(), refusal, clock or SystemClock())
-    await server.listen(host, port)
-    return server
+def _hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the peer has closed its side. Where the system cannot tell (no POLLRDHUP), only a reset shows."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))

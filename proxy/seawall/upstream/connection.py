@@ -9,8 +9,8 @@ from collections.abc import Callable
 import httptools
 
 from seawall.clock import Clock
-from seawall.faults import Code, Fault
-from seawall.types import Body, Headers, Overrun
+from seawall.faults import Code, Fault, Refusal
+from seawall.types import Body, Headers
 from seawall.upstream.exchange import Exchange
 from seawall.wire import chunk, end_to_end, has_no_body, last_chunk
 
@@ -84,8 +84,8 @@ class Connection(asyncio.Protocol):
         while True:
             try:
                 data = await body.read()
-            except Overrun as overrun:
-                self._give_up(Fault(Code.BODY_TOO_LARGE, str(overrun)))
+            except Refusal as refusal:
+                self._give_up(refusal.fault)
                 return
             if self.closed:
                 return

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from seawall.server.exchange import Exchange
-from seawall.server.http1 import Handler, Limits, Server, serve
+from seawall.server.http1 import Handler
+from seawall.server.limits import Limits
+from seawall.server.listener import Server, serve
 from seawall.types import Headers
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -292,7 +294,7 @@ async def test_bodies_waiting_behind_a_call_are_bounded_together() -> None:
         one = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100000
         writer.write(GET + one * 99 + one.replace(b"host", b"connection: close\r\nhost"))
         await asyncio.sleep(0.2)
-        line = next(iter(server.lines))
+        line = next(iter(server._lines))
         assert sum(exchange.body._size for exchange in line._queue) < 1_000_000
         go.set()
         assert (await reader.read(-1)).count(b"HTTP/1.1 200") == 101

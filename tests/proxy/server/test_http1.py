@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,8 +12,11 @@ from dataclasses import dataclass, field
 import pytest
 from ambiguous import BAD_CHUNKS, BAD_FRAMING, BAD_START
 
+from seawall.faults import Refusal
 from seawall.server.exchange import Exchange
-from seawall.server.http1 import Handler, Limits, Server, serve
+from seawall.server.http1 import Handler
+from seawall.server.limits import Limits
+from seawall.server.listener import Server, serve
 from seawall.types import Head, Headers
 
 HOST = b"host: a\r\n"
@@ -32,7 +37,7 @@ class Seen:
         try:
             while data := await exchange.body.read():
                 body += data
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Refusal):
             self.broken += 1
             raise
         self.bodies.append(body)
@@ -168,6 +173,49 @@ async def test_an_agent_that_stops_in_the_middle_of_its_body_is_dropped() -> Non
     async with ingress(seen, Limits(body_idle=0.1, sweep=0.02)) as server:
         await say(server, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel")
         assert (len(seen.heads), seen.bodies, seen.broken) == (1, [], 1)
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_an_agent_that_leaves_while_its_body_is_not_read_is_noticed(how: str) -> None:
+    gone = asyncio.Event()
+
+    async def handle(exchange: Exchange) -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            gone.set()
+            raise
+
+    async with ingress(handle, Limits(sweep=0.02)) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(CHUNKED + b"100000\r\n" + b"x" * 0x100000)
+        # So much of it stays with the kernel that its end would never be read.
+        await asyncio.sleep(0.05)
+        if how == "reset":
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        async with asyncio.timeout(1):
+            await gone.wait()
+
+
+async def test_an_agent_whose_body_is_not_read_is_not_taken_for_silent() -> None:
+    async def handle(exchange: Exchange) -> None:
+        await asyncio.sleep(0.3)
+        size = 0
+        while data := await exchange.body.read():
+            size += len(data)
+        exchange.start(200, [])
+        exchange.write(b"%d" % size)
+        exchange.end()
+
+    async with ingress(handle, Limits(body_idle=0.1, sweep=0.02)) as server:
+        body = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        answer = await say(
+            server, CHUNKED.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"), body * 40, b"0\r\n\r\n"
+        )
+        assert statuses(answer) == [200]
+        assert b"%d" % (0x10000 * 40) in answer
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:

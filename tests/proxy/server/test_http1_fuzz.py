@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seawall.server.exchange import Exchange
-from seawall.server.http1 import Limits, Server, serve
+from seawall.server.limits import Limits
+from seawall.server.listener import Server, serve
 
 TEMPLATES = [
     b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n",
