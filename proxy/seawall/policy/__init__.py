@@ -20,8 +20,9 @@ from seawall.policy.effective import (
     EffectiveUpstream,
     build,
 )
+from seawall.policy.inventory import Documents
 from seawall.policy.issues import Issue, has_errors
-from seawall.policy.load import Documents, load_files, load_objects, load_text
+from seawall.policy.load import load_files, load_objects, load_text
 
 __all__ = [
     "DEFAULT",
@@ -67,11 +68,10 @@ def load_policy(paths: Iterable[Path | str]) -> Loaded:
 
 
 def evaluate(documents: Documents) -> Loaded:
-    """The effective policy of documents that are already read, or everything that is wrong with them."""
-    built = build(documents.readable)
-    issues = [*documents.issues, *check(documents, built)]
-    if documents.readable and not any(kind == "AgentRoute" for kind, _, _ in documents.identities):
-        issues.append(Issue("warning", "policy", 0, "", "there is no AgentRoute: every request will be answered 404"))
-    files = {file: number for number, file in enumerate(dict.fromkeys(issue.file for issue in issues))}
-    issues.sort(key=lambda issue: (files[issue.file], issue.line, issue.column))
+    """The effective policy of documents that are already read, or everything that is wrong with them: once, by file in
+    the order of reading, then by line."""
+    built = build(documents)
+    issues = list(dict.fromkeys([*documents.issues, *check(documents, built)]))
+    files = {file: number for number, file in enumerate(dict.fromkeys(documents.files))}
+    issues.sort(key=lambda issue: (files.get(issue.file, len(files)), issue.line, issue.column))
     return Loaded(None if has_errors(issues) else built.policy, tuple(issues), documents)

@@ -1,15 +1,16 @@
 """The policy documents: defaults and overrides that attach to routes and upstreams (GEP-713).
 
-A model says what a document may look like; whether its targets exist is the business of checks.py.
+A model judges each field by itself; what fields say together, and whether targets exist, is the business of checks.py.
 """
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from collections.abc import Mapping
+from typing import Literal
 
 from seawall.policy.blocks import Block, Label, Name, PolicyFields
-from seawall.policy.documents import Document, contradiction
+from seawall.policy.documents import Document
 
+Level = Literal["defaults", "overrides"]
+LEVELS: tuple[Level, ...] = ("defaults", "overrides")
 TargetKind = Literal["AgentRoute", "Upstream", "ClusterUpstream"]
 
 
@@ -18,12 +19,6 @@ class TargetRef(Block):
     kind: TargetKind
     name: Name
     section_name: Label | None = None
-
-    @model_validator(mode="after")
-    def _section_of_route(self) -> Self:
-        if self.section_name is not None and self.kind != "AgentRoute":
-            raise contradiction("sectionName names a rule of an AgentRoute", f"remove it for kind {self.kind}")
-        return self
 
 
 class ClusterTargetRef(TargetRef):
@@ -44,34 +39,18 @@ class _PolicySpec(Block):
     enforcement: Literal["Enforce", "Shadow"] | None = None
 
     @property
-    def level(self) -> Literal["defaults", "overrides"]:
-        return "overrides" if self.overrides is not None else "defaults"
-
-    @model_validator(mode="after")
-    def _one_level(self) -> Self:
-        if (self.defaults is None) == (self.overrides is None):
-            raise contradiction("needs exactly one of defaults and overrides", "split it into two policies")
-        return self
+    def levels(self) -> Mapping[Level, PolicyFields]:
+        """The fields by level. An accepted policy has exactly one."""
+        both: dict[Level, PolicyFields | None] = {"defaults": self.defaults, "overrides": self.overrides}
+        return {level: fields for level, fields in both.items() if fields is not None}
 
 
 class ResiliencePolicySpec(_PolicySpec):
     target_refs: tuple[TargetRef, ...] | None = None
 
-    @model_validator(mode="after")
-    def _one_way_to_target(self) -> Self:
-        if (self.target_refs is None) == (self.target_selectors is None):
-            raise contradiction("needs exactly one of targetRefs and targetSelectors")
-        return self
-
 
 class ClusterResiliencePolicySpec(_PolicySpec):
     target_refs: tuple[ClusterTargetRef, ...] | None = None
-
-    @model_validator(mode="after")
-    def _one_way_to_target(self) -> Self:
-        if (self.target_refs is None) == (self.target_selectors is None):
-            raise contradiction("needs exactly one of targetRefs and targetSelectors")
-        return self
 
 
 class ResiliencePolicy(Document):

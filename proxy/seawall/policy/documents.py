@@ -1,15 +1,16 @@
 """The documents of `seawall.dev/v1alpha1`, as files, ConfigMaps and custom resources hold them.
 
-A model says what a document may look like, nothing about other documents: that is the business of checks.py. What
-kubectl adds to an object is accepted and ignored, so that a document read back from a cluster is still a policy file.
+A model judges each field by itself, never what fields say together nor other documents: that is the business of
+checks.py, so that one wrong field does not hide a contradiction beside it. What kubectl adds to an object is accepted
+and ignored, so that a document read back from a cluster is still a policy file.
 """
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict
 from pydantic_core import PydanticCustomError
 
 from seawall.policy.blocks import (
@@ -31,34 +32,35 @@ Identity = tuple[str, str, str]
 """(kind, namespace, name); the namespace of cluster-scoped kinds is ""."""
 
 
-def contradiction(message: str, hint: str = "") -> PydanticCustomError:
-    return PydanticCustomError("contradiction", "{text}", {"text": message, "hint": hint})
+def _wrong(message: str, hint: str = "") -> PydanticCustomError:
+    # Braces would be read as a template's places.
+    return PydanticCustomError("value", "{text}", {"text": message, "hint": hint})
 
 
 def _base_url(value: str) -> str:
     # Never repeats the value: it may hold a password.
     if not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise contradiction("must be a URL without spaces or non-ASCII characters")
+        raise _wrong("must be a URL without spaces or non-ASCII characters")
     try:
         url = urlsplit(value)
         port = url.port
     except ValueError:
-        raise contradiction("is not a valid URL") from None
+        raise _wrong("is not a valid URL") from None
     if url.scheme not in ("http", "https") or not url.hostname or port == 0:
-        raise contradiction("must be an http or https URL with a host", "such as https://api.openai.com/v1")
+        raise _wrong("must be an http or https URL with a host", "such as https://api.openai.com/v1")
     if "@" in url.netloc:
-        raise contradiction("must not hold a user or password", "use auth.keyFile")
+        raise _wrong("must not hold a user or password", "use auth.keyFile")
     if "?" in value or "#" in value:
-        raise contradiction("must not have a query or fragment")
+        raise _wrong("must not have a query or fragment")
     return value
 
 
 def _path(value: str) -> str:
     # Gateway API's rule for HTTPPathMatch.
     if not re.fullmatch(r"/[\x21-\x7e]*", value) or len(value) > 1024:
-        raise contradiction("must be an absolute path of ASCII characters", "such as /openai/v1")
+        raise _wrong("must be an absolute path of ASCII characters", "such as /openai/v1")
     if re.search(r"//|/\.\.?(/|$)|%2[fF]|[?#]", value):
-        raise contradiction("must not contain //, /./, /../, %2F, ? or #")
+        raise _wrong("must not contain //, /./, /../, %2F, ? or #")
     return value
 
 
@@ -68,7 +70,7 @@ def _timestamp(value: str) -> str:
             return value
     except ValueError:
         pass
-    raise contradiction("must be a time with a zone", "such as 2025-01-31T12:00:00Z")
+    raise _wrong("must be a time with a zone", "such as 2025-01-31T12:00:00Z")
 
 
 class Metadata(Block):
@@ -122,12 +124,6 @@ class Document(Block):
     def labels(self) -> dict[str, str]:
         return self.metadata.labels or {}
 
-    @model_validator(mode="after")
-    def _scope(self) -> Self:
-        if self.CLUSTER_SCOPED and self.metadata.namespace is not None:
-            raise contradiction(f"a {self.KIND} is cluster-scoped: remove metadata.namespace")
-        return self
-
 
 # --- Upstream -------------------------------------------------------------------------------------------------------
 
@@ -152,16 +148,6 @@ class Auth(Block):
     key_file: Text | None = None
     header: Token | None = None
     scheme: Token | None = None
-
-    @model_validator(mode="after")
-    def _fields_fit_type(self) -> Self:
-        if self.type == "APIKey" and self.key_file is None:
-            raise contradiction("type APIKey needs keyFile", "the path of a file that holds the key")
-        if self.scheme is not None and self.header is None:
-            raise contradiction("scheme does nothing without header", "such as header: Authorization, scheme: Bearer")
-        if self.type == "Passthrough" and (self.key_file or self.header or self.scheme):
-            raise contradiction("keyFile, header and scheme do nothing with type Passthrough", "use type: APIKey")
-        return self
 
 
 class TLS(Block):
@@ -220,15 +206,6 @@ class HeaderMatch(Block):
     type: Literal["Exact", "RegularExpression"] | None = None
     value: Annotated[str, Field(max_length=4096)]
 
-    @model_validator(mode="after")
-    def _compiles(self) -> Self:
-        if self.type == "RegularExpression":
-            try:
-                re.compile(self.value)
-            except (re.error, OverflowError, RecursionError) as error:
-                raise contradiction(f"value is not a regular expression: {error}") from None
-        return self
-
 
 class RuleMatch(Block):
     path: PathMatch | None = None
@@ -244,12 +221,6 @@ class BackendRef(Block):
     weight: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] | None = None
     model: Text | None = None
 
-    @model_validator(mode="after")
-    def _scope(self) -> Self:
-        if self.kind == "ClusterUpstream" and self.namespace is not None:
-            raise contradiction("a ClusterUpstream has no namespace")
-        return self
-
 
 class Rule(RouteFields):
     name: Label | None = None
@@ -257,15 +228,8 @@ class Rule(RouteFields):
     backend_refs: tuple[BackendRef, ...] = ()
 
 
-def _some(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    # Not min_length, which would also count rules that are wrong as missing.
-    if not rules:
-        raise contradiction("needs at least one rule")
-    return rules
-
-
 class AgentRouteSpec(Block):
-    rules: Annotated[tuple[Rule, ...], AfterValidator(_some)]
+    rules: tuple[Rule, ...]
 
 
 class AgentRoute(Document):

@@ -1,14 +1,15 @@
 """What holds after merging: every route's rules with their upstreams, complete settings, and the source of each field.
 
-Pure and tolerant: it can be built from documents that checks.py will refuse (references that lead nowhere are left
-out), so that checks can look at merged values too. It never does I/O.
+Pure and tolerant: it can be built from documents that checks.py will refuse (references that lead nowhere and upstreams
+in doubt are left out), so that checks can look at merged values too. It never does I/O.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from seawall.policy import defaults
+from seawall.policy.attached import PolicyIndex
 from seawall.policy.blocks import RouteFields, UpstreamFields
 from seawall.policy.documents import (
     TLS,
@@ -23,8 +24,10 @@ from seawall.policy.documents import (
     Upstream,
     UpstreamSpec,
 )
-from seawall.policy.issues import Located
-from seawall.policy.merge import Layer, Merged, PolicyIndex, leaves, merge
+from seawall.policy.inventory import Documents
+from seawall.policy.issues import FieldPath
+from seawall.policy.located import Located
+from seawall.policy.merge import Layer, Merged, layer_of, merge
 from seawall.policy.revision import revision
 from seawall.policy.settings import (
     TIMEOUT_NAMES,
@@ -166,37 +169,38 @@ class EffectivePolicy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
-    """An effective policy, with what checks need to point at documents. Indexed as `policy.upstreams` and as
-    [route][rule] of `policy.routes`."""
+    """An effective policy, with what checks need to point at documents. `routes` goes with the policy's."""
 
     policy: EffectivePolicy
-    upstream_documents: Mapping[str, Located]
-    upstream_fields: Mapping[str, Merged]
-    route_documents: tuple[Located, ...]
-    rule_fields: tuple[tuple[Merged, ...], ...]
+    upstreams: tuple[tuple[Located, Merged], ...]
+    """Of all upstreams, those that the policy leaves out included."""
+    routes: tuple[tuple[Located, tuple[Merged, ...]], ...]
+    """Of each route, with the fields of its rules."""
 
 
-def build(documents: Sequence[Located]) -> Built:
-    policies = PolicyIndex(documents)
-    upstream_documents: dict[str, Located] = {}
-    upstream_fields: dict[str, Merged] = {}
+def build(documents: Documents) -> Built:
+    policies = PolicyIndex(documents.readable, documents.broken)
+    upstream_fields: list[tuple[Located, Merged]] = []
+    by_key: dict[str, Merged] = {}
     upstreams: dict[str, EffectiveUpstream] = {}
-    for located in documents:
+    repeated = {located.document.identity for located in documents.readable if located.repeated}
+    for located in documents.readable:
         if isinstance(document := located.document, Upstream | ClusterUpstream):
             fields = _upstream_fields(located, document, policies)
-            upstream_documents[document.key] = located
-            upstream_fields[document.key] = fields
-            upstreams[document.key] = _upstream(document, fields)
-    route_documents, rule_fields, routes = [], [], []
-    for located in documents:
+            upstream_fields.append((located, fields))
+            if document.identity not in repeated and located.sure_of_name and located.sure(("spec", "dialect")):
+                by_key[document.key] = fields
+                upstreams[document.key] = _upstream(document, fields)
+    route_fields: list[tuple[Located, tuple[Merged, ...]]] = []
+    routes = []
+    for located in documents.readable:
         if isinstance(document := located.document, AgentRoute):
             merged = tuple(_rule_fields(located, document, i, policies) for i in range(len(document.spec.rules)))
-            route_documents.append(located)
-            rule_fields.append(merged)
-            rules = tuple(_rule(document, i, fields, upstreams, upstream_fields) for i, fields in enumerate(merged))
+            route_fields.append((located, merged))
+            rules = tuple(_rule(located, document, i, fields, upstreams, by_key) for i, fields in enumerate(merged))
             routes.append(EffectiveRoute(document.namespace, document.name, rules))
-    policy = EffectivePolicy(upstreams, tuple(routes), revision(documents))
-    return Built(policy, upstream_documents, upstream_fields, tuple(route_documents), tuple(rule_fields))
+    policy = EffectivePolicy(upstreams, tuple(routes), revision(documents.readable))
+    return Built(policy, tuple(upstream_fields), tuple(route_fields))
 
 
 def reference(route: AgentRoute, ref: BackendRef) -> EffectiveRef:
@@ -218,17 +222,16 @@ def rule_label(rule: Rule, index: int) -> str:
 
 
 def _upstream_fields(located: Located, document: Upstream | ClusterUpstream, policies: PolicyIndex) -> Merged:
-    above, below = policies.upstream_layers_of(document.identity, document.labels)
-    source = f"{document.KIND} {document.key}"
-    inline = Layer(source, leaves(document.spec, UpstreamFields), located, ("spec",))
+    above, below = policies.upstream_layers(located)
+    inline = layer_of(f"{document.KIND} {document.key}", document.spec, UpstreamFields, located, ("spec",))
     return merge([*above, inline, *below, Layer(defaults.DEFAULT, defaults.UPSTREAM)])
 
 
 def _rule_fields(located: Located, route: AgentRoute, index: int, policies: PolicyIndex) -> Merged:
     rule = route.spec.rules[index]
-    above, below = policies.rule_layers(route.identity, route.labels, rule.name)
-    source = f"AgentRoute {route.key} {rule_label(rule, index)}"
-    inline = Layer(source, leaves(rule, RouteFields), located, ("spec", "rules", index))
+    at: FieldPath = ("spec", "rules", index)
+    above, below = policies.rule_layers(located, rule.name, located.sure((*at, "name")))
+    inline = layer_of(f"AgentRoute {route.key} {rule_label(rule, index)}", rule, RouteFields, located, at)
     return merge([*above, inline, *below, Layer(defaults.DEFAULT, defaults.RULE)])
 
 
@@ -246,6 +249,7 @@ def _upstream(document: Upstream | ClusterUpstream, fields: Merged) -> Effective
 
 
 def _rule(
+    located: Located,
     route: AgentRoute,
     index: int,
     fields: Merged,
@@ -262,10 +266,13 @@ def _rule(
             timeouts = timeouts_of(values, sources)
             backends.append(EffectiveBackend(ref, upstreams[key], timeouts, values, sources))
     sources = fields.sources
+    matches = rule.matches or ()
+    if not matches and located.whole(("spec", "rules", index, "matches")):
+        matches = (RuleMatch(),)
     return EffectiveRule(
         name=rule.name or str(index),
         index=index,
-        matches=tuple(effective_match(match) for match in rule.matches or (RuleMatch(),)),
+        matches=tuple(effective_match(match) for match in matches),
         backends=tuple(backends),
         settings=rule_settings(fields.values, sources),
         values=fields.values,

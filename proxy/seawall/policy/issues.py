@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
 
-from seawall.policy.documents import Document
-
 FieldPath = tuple[str | int, ...]
 Position = tuple[int, int]
 """Line and column, from 1."""
@@ -60,7 +58,7 @@ def has_errors(issues: Iterable[Issue]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a document came from: a file, or "" with no positions for an object from an API server."""
+    """Where a document came from: a file, or for an object from an API server its kind and name, with no positions."""
 
     file: str
     positions: Mapping[FieldPath, Position] = field(default_factory=dict)
@@ -74,22 +72,14 @@ class Origin:
         return Issue(severity, self.file, 0, dotted(path), message, hint)
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
-    """A valid document with its origin."""
-
-    document: Document
-    origin: Origin
-
-    def error(self, path: FieldPath, message: str, hint: str = "") -> Issue:
-        return self.origin.issue("error", path, message, hint)
-
-    def warning(self, path: FieldPath, message: str, hint: str = "") -> Issue:
-        return self.origin.issue("warning", path, message, hint)
-
-
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """A hint that names the nearest of the known words, or "" where none is near. Case does not count."""
+    word = nearest(wrong, known)
+    return f"did you mean `{word}`?" if word else ""
+
+
+def nearest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word most like a wrong one, or "". `cutoff`: 0 to 1, as difflib's ratio."""
     folded = {word.casefold(): word for word in known}
-    near = get_close_matches(wrong[:100].casefold(), folded, n=1, cutoff=0.6)
-    return f"did you mean `{folded[near[0]]}`?" if near else ""
+    near = get_close_matches(wrong[:100].casefold(), folded, n=1, cutoff=cutoff)
+    return folded[near[0]] if near else ""

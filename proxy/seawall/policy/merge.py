@@ -2,25 +2,18 @@
 
 Precedence is GEP-713's: cluster overrides > namespace overrides > inline > namespace defaults > cluster defaults >
 built-in defaults. Merging is RFC 7386 patch without deletion by null (CRDs prune nulls), lists as a whole, so a merge
-is a union of leaves in which the higher layer wins.
+is a union of leaves in which the higher layer wins. What a document in doubt might have set is never taken for unset.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from seawall.policy.attachments import ClusterResiliencePolicy, ResiliencePolicy
-from seawall.policy.blocks import Block, RouteFields, UpstreamFields
-from seawall.policy.defaults import DEFAULT
-from seawall.policy.documents import Identity
-from seawall.policy.issues import FieldPath, Located
+from seawall.policy.blocks import Block
+from seawall.policy.issues import FieldPath
+from seawall.policy.located import Located
 from seawall.policy.settings import Value, Values
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
-AnyPolicy = ResiliencePolicy | ClusterResiliencePolicy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +24,8 @@ class Layer:
     values: Values
     located: Located | None = None
     prefix: FieldPath = ()
+    doubts: frozenset[str] = frozenset()
+    """Dotted paths that it may set, in some way that is not known; "" stands for all."""
 
     def at(self, path: str) -> FieldPath:
         return (*self.prefix, *path.split("."))
@@ -42,6 +37,10 @@ class Merged:
 
     values: Values
     layers: Mapping[str, Layer]
+    doubtful: frozenset[str] = frozenset()
+    """Paths that have a value here, but maybe another one once all documents are mended."""
+    doubts: frozenset[str] = frozenset()
+    """Of all layers."""
 
     def source(self, path: str) -> str:
         return self.layers[path].source
@@ -50,6 +49,10 @@ class Merged:
     def sources(self) -> dict[str, str]:
         return {path: layer.source for path, layer in self.layers.items()}
 
+    def certain(self, path: str) -> bool:
+        """Whether the value, or its absence, does not hang on a document in doubt."""
+        return path not in self.doubtful if path in self.values else not _covered(path, self.doubts)
+
 
 def merge(highest_first: Sequence[Layer]) -> Merged:
     values: dict[str, Value] = {}
@@ -57,7 +60,41 @@ def merge(highest_first: Sequence[Layer]) -> Merged:
     for layer in reversed(highest_first):
         values.update(layer.values)
         layers.update(dict.fromkeys(layer.values, layer))
-    return Merged(values, layers)
+    doubtful: set[str] = set()
+    above: set[str] = set()
+    if any(layer.doubts for layer in highest_first):
+        for layer in highest_first:
+            doubtful.update(path for path in layer.values if layers[path] is layer and _covered(path, above))
+            above |= layer.doubts
+    return Merged(values, layers, frozenset(doubtful), frozenset(above))
+
+
+def _covered(path: str, doubts: Iterable[str]) -> bool:
+    return any(not doubt or path == doubt or path.startswith(f"{doubt}.") for doubt in doubts)
+
+
+def layer_of(source: str, block: Block, owned: type[Block], located: Located, prefix: FieldPath) -> Layer:
+    """The fields of `owned` that a block of a document sets."""
+    doubts = frozenset(_field(path) for path in located.doubts_within(prefix))
+    values = leaves(block, owned)
+    if doubts:
+        values = {path: value for path, value in values.items() if not _covered(path, doubts)}
+    return Layer(source, values, located, prefix, doubts)
+
+
+def in_doubt(layer: Layer) -> Layer:
+    """A layer that may apply or not."""
+    return Layer(layer.source, {}, layer.located, layer.prefix, layer.doubts | layer.values.keys())
+
+
+def _field(path: FieldPath) -> str:
+    """Of a doubt within a list, the list: it is merged as a whole."""
+    names = []
+    for part in path:
+        if isinstance(part, int):
+            break
+        names.append(part)
+    return ".".join(names)
 
 
 def leaves(block: Block, owned: type[Block]) -> dict[str, Value]:
@@ -75,101 +112,3 @@ def _flatten(data: Mapping[str, Any], at: str) -> Iterable[tuple[str, Value]]:
             yield path, tuple(item if isinstance(item, str | int) else json.dumps(item) for item in value)
         else:
             yield path, value
-
-
-def defaults(values: Values) -> Layer:
-    return Layer(DEFAULT, values)
-
-
-@dataclass(frozen=True, slots=True)
-class _Attachment:
-    """One policy that applies to a target. `section`: to that rule of a route only."""
-
-    policy: int
-    section: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    policy: int
-    namespace: str | None
-    labels: Mapping[str, str]
-
-
-class PolicyIndex:
-    """All policies by what they target, so that finding those of one target does not look at every policy."""
-
-    def __init__(self, policies: Sequence[Located]) -> None:
-        ordered = sorted(
-            ((p, d) for p in policies if isinstance(d := p.document, AnyPolicy) and d.spec.enforcement != "Shadow"),
-            key=lambda item: age(item[1]),
-        )
-        self.route_layers = [_layer(p, d, RouteFields) for p, d in ordered]
-        self.upstream_layers = [_layer(p, d, UpstreamFields) for p, d in ordered]
-        self._documents = [document for _, document in ordered]
-        self._by_name: defaultdict[Identity, list[_Attachment]] = defaultdict(list)
-        self._selections: defaultdict[str, list[_Selection]] = defaultdict(list)
-        for number, document in enumerate(self._documents):
-            self._add(number, document)
-
-    def _add(self, number: int, document: AnyPolicy) -> None:
-        own = None if document.CLUSTER_SCOPED else document.namespace
-        for ref in document.spec.target_refs or ():
-            namespace = own if own is not None else getattr(ref, "namespace", None) or "*"
-            scope = "" if ref.kind == "ClusterUpstream" else namespace
-            self._by_name[ref.kind, scope, ref.name].append(_Attachment(number, ref.section_name))
-        for selector in document.spec.target_selectors or ():
-            self._selections[selector.kind].append(_Selection(number, own, selector.match_labels))
-
-    def rule_layers(
-        self, target: Identity, labels: Mapping[str, str], section: str | None
-    ) -> tuple[list[Layer], list[Layer]]:
-        """(overrides, defaults) for one rule of a route, each from the highest precedence down."""
-        found = [a for a in self._attached(target, labels) if a.section is None or a.section == section]
-        return self._ranked(found, self.route_layers)
-
-    def upstream_layers_of(self, target: Identity, labels: Mapping[str, str]) -> tuple[list[Layer], list[Layer]]:
-        return self._ranked(self._attached(target, labels), self.upstream_layers)
-
-    def _attached(self, target: Identity, labels: Mapping[str, str]) -> list[_Attachment]:
-        kind, namespace, name = target
-        found = list(self._by_name.get(target, ()))
-        if namespace:
-            found += self._by_name.get((kind, "*", name), ())
-        for selection in self._selections[kind]:
-            if selection.namespace in (None, namespace) and selection.labels.items() <= labels.items():
-                found.append(_Attachment(selection.policy))
-        return found
-
-    def _ranked(self, found: list[_Attachment], layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
-        overrides: dict[int, tuple[bool, bool, int]] = {}
-        defaults: dict[int, tuple[bool, bool, int]] = {}
-        for one in found:
-            document = self._documents[one.policy]
-            whole = one.section is None
-            if document.spec.level == "overrides":
-                # The less specific override wins, the more specific default (GEP-713): cluster before namespace, and
-                # the whole route before one of its rules; among defaults the other way round.
-                rank = (not document.CLUSTER_SCOPED, not whole, one.policy)
-                overrides[one.policy] = min(rank, overrides.get(one.policy, rank))
-            else:
-                rank = (document.CLUSTER_SCOPED, whole, one.policy)
-                defaults[one.policy] = min(rank, defaults.get(one.policy, rank))
-        return (
-            [layers[number] for number in sorted(overrides, key=overrides.__getitem__)],
-            [layers[number] for number in sorted(defaults, key=defaults.__getitem__)],
-        )
-
-
-def age(document: AnyPolicy) -> tuple[datetime, str, str]:
-    """Sorts the oldest first, those without an age last, then by name."""
-    created = document.metadata.creation_timestamp
-    return datetime.fromisoformat(created) if created else _NEVER, document.name, document.namespace
-
-
-def _layer(located: Located, document: AnyPolicy, owned: type[Block]) -> Layer:
-    level = document.spec.level
-    fields = document.spec.overrides or document.spec.defaults
-    assert fields is not None  # the model requires exactly one
-    source = f"{document.KIND} {document.key} {level}"
-    return Layer(source, leaves(fields, owned), located, ("spec", level))

@@ -3,12 +3,14 @@ only contradict what someone set where a default would cut it short.
 """
 
 from collections.abc import Iterable
-from itertools import chain
 
 from seawall.policy.defaults import DEFAULT
+from seawall.policy.documents import AgentRoute
 from seawall.policy.effective import Built, EffectiveRule, limit_of
-from seawall.policy.issues import Issue, Located
+from seawall.policy.issues import Issue
+from seawall.policy.located import Located
 from seawall.policy.merge import Merged
+from seawall.policy.route_checks import knows_candidates
 from seawall.policy.units import seconds
 
 # One call may become so many requests before someone should be told.
@@ -17,40 +19,55 @@ MAX_MULTIPLICATION = 10
 
 def merged_values(built: Built) -> Iterable[Issue]:
     """All issues of the effective policy's merged fields."""
-    for key, fields in built.upstream_fields.items():
-        located = built.upstream_documents[key]
+    for located, fields in built.upstreams:
         yield from _timeouts(fields, located)
         yield from _order(fields, located, "circuitBreaker.open.base", "circuitBreaker.open.max")
-        if (
-            _is_set(fields, "circuitBreaker.slowCall.percent")
-            and "circuitBreaker.slowCall.duration" not in fields.values
-        ):
-            yield _at(fields, "circuitBreaker.slowCall.percent", located, "warning",
-                      "does nothing without slowCall.duration")  # fmt: skip
-    for route, located, merged in zip(built.policy.routes, built.route_documents, built.rule_fields, strict=True):
-        for rule, fields in zip(route.rules, merged, strict=True):
-            yield from _rule(rule, fields, located)
+        yield from _slow_call(fields, located)
+    for route, (located, merged) in zip(built.policy.routes, built.routes, strict=True):
+        document = located.document
+        assert isinstance(document, AgentRoute)  # build() lists only these
+        for effective, rule, fields in zip(route.rules, document.spec.rules, merged, strict=True):
+            yield from _timeouts(fields, located)
+            yield from _order(fields, located, "retry.backoff.base", "retry.backoff.max")
+            if knows_candidates(effective, rule, located):
+                yield from _hedging(effective, fields, located)
+                yield from _candidates(effective, fields, located)
+            if (
+                _is_inline(fields, "streaming.maxHold", located)
+                and fields.certain("streaming.commit")
+                and effective.settings.streaming.commit != "Complete"
+            ):
+                message = "does nothing unless streaming.commit is Complete"
+                yield _at(fields, "streaming.maxHold", located, "warning", message)
 
 
-def _rule(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[Issue]:
-    live = [backend for backend in rule.backends if backend.ref.weight]
+def _slow_call(fields: Merged, located: Located) -> Iterable[Issue]:
+    percent, duration = "circuitBreaker.slowCall.percent", "circuitBreaker.slowCall.duration"
+    is_off = not seconds(str(fields.values.get(duration, "0s")))
+    if _is_set(fields, percent) and is_off and fields.certain(duration):
+        yield _at(fields, percent, located, "warning", "does nothing without slowCall.duration")
+
+
+def _hedging(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[Issue]:
+    hedged = next((path for path in fields.values if path.startswith("hedging.")), None)
+    for backend in rule.backends:
+        unsafe = backend.upstream.spec.dialect == "Generic" or backend.upstream.type == "Warehouse"
+        if hedged and unsafe and backend.ref.weight:
+            message = f"{backend.ref.name} serves requests that must not be sent twice, so they cannot be hedged"
+            yield _at(fields, hedged, located, "error", message, "move them to a rule of their own")
+            return
+
+
+def _candidates(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[Issue]:
+    live = sum(1 for backend in rule.backends if backend.ref.weight)
     attempts = rule.settings.retry.attempts
-    checks = [_timeouts(fields, located), _order(fields, located, "retry.backoff.base", "retry.backoff.max")]
-    yield from chain.from_iterable(checks)
-    if attempts * len(live) > MAX_MULTIPLICATION:
+    if attempts * live > MAX_MULTIPLICATION and fields.certain("retry.attempts"):
         message = (
-            f"{attempts} retries ({fields.source('retry.attempts')}) on {len(live)} upstreams: "
-            f"one call may become {attempts + len(live)} requests while they fail"
+            f"{attempts} retries ({fields.source('retry.attempts')}) on {live} upstreams: "
+            f"one call may become {attempts + live} requests while they fail"
         )
         yield _at(fields, "retry.attempts", located, "warning", message, "the retry budget bounds it, fewer is kinder")
-    hedged = next((path for path in fields.values if path.startswith("hedging.")), None)
-    unsafe = [b for b in live if b.upstream.spec.dialect == "Generic" or b.upstream.type == "Warehouse"]
-    if hedged and unsafe:
-        message = f"{unsafe[0].ref.name} serves requests that must not be sent twice, so they cannot be hedged"
-        yield _at(fields, hedged, located, "error", message, "move them to a rule of their own")
-    if _is_inline(fields, "streaming.maxHold", located) and rule.settings.streaming.commit != "Complete":
-        yield _at(fields, "streaming.maxHold", located, "warning", "does nothing unless streaming.commit is Complete")
-    if _is_inline(fields, "fallbackOn", located) and rule.settings.fallback_on and len(live) == 1:
+    if _is_inline(fields, "fallbackOn", located) and rule.settings.fallback_on and live == 1:
         yield _at(fields, "fallbackOn", located, "warning", "does nothing: the rule has no second upstream")
 
 
@@ -68,13 +85,14 @@ def _timeouts(fields: Merged, located: Located) -> Iterable[Issue]:
 
 
 def _order(fields: Merged, located: Located, low: str, high: str) -> Iterable[Issue]:
-    if seconds(str(fields.values[low])) > seconds(str(fields.values[high])):
+    sure = fields.certain(low) and fields.certain(high)
+    if sure and seconds(str(fields.values[low])) > seconds(str(fields.values[high])):
         at = low if _is_set(fields, low) else high
         yield _at(fields, at, located, "error", _compared(fields, low, high))
 
 
 def _exceeds(fields: Merged, low: str, high: str) -> bool:
-    if low not in fields.values or high not in fields.values:
+    if low not in fields.values or high not in fields.values or not (fields.certain(low) and fields.certain(high)):
         return False
     limit = limit_of(fields.values[low])
     return limit != float("inf") and limit > limit_of(fields.values[high])

@@ -6,103 +6,124 @@ nesting the text holds: aliases are expanded, and every expanded node counts.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
-from yaml.constructor import SafeConstructor
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import Node
 
-from seawall.policy.issues import FieldPath, Issue, Origin, Position
+from seawall.policy.construct import MAX_DEPTH, MAX_NODES, Budget, Parsed, TooLargeError, construct
+from seawall.policy.issues import Issue, Origin
 
-MAX_DEPTH = 64
-MAX_NODES = 100_000
-"""Per file, aliases expanded."""
-
-_TAG = "tag:yaml.org,2002:"
 _DOCUMENT_START = re.compile(r"^---(?=\s|$)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """One YAML document: its data (None for an empty one) and where its fields are."""
-
-    data: Any
-    origin: Origin
-
-
-@dataclass(slots=True)
-class _Budget:
-    nodes: int = MAX_NODES
-
-
-class _TooLargeError(Exception):
-    """Inside this module only: the text asks for more than the limits allow."""
+_CONTENT = re.compile(r"^(?![ \t]*(#|$)|%)", re.MULTILINE)
+_NAMES = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"))
 
 
 def read_yaml(text: str, file: str) -> tuple[list[Parsed], list[Issue]]:
     """All documents of a text, and everything that is wrong with its YAML. Where one document is no valid YAML the
     others are still read, so that one run names all errors."""
     try:
-        nodes = list(_compose(text))
-    except _TooLargeError:
-        return [], [_too_large(file)]
+        return _construct_all([(node, 0) for node in _compose(text)], file)
+    except TooLargeError:
+        return [_nothing(file)], [_too_large(file)]
     except yaml.YAMLError as error:
-        parts = _parts(text)
-        if len(parts) == 1:
-            return [], [_syntax_issue(error, text, file, 0)]
-        nodes, issues = [], []
-        for part, line in parts:
-            try:
-                nodes += [(node, line) for node, _ in _compose(part)]
-            except _TooLargeError:
-                return [], [_too_large(file)]
-            except yaml.YAMLError as part_error:
-                issues.append(_syntax_issue(part_error, part, file, line))
-        issues = issues or [_syntax_issue(error, text, file, 0)]
-    else:
-        issues = []
-    return _construct_all(nodes, file, issues)
+        whole = _syntax_issue(error, text, file, 0)
+    nodes, issues, heads = [], [], []
+    for part, line in _parts(text):
+        try:
+            nodes += [(node, line) for node in _compose(part)]
+        except TooLargeError:
+            return [_nothing(file)], [_too_large(file)]
+        except yaml.YAMLError as error:
+            issues.append(_syntax_issue(error, part, file, line))
+            heads.append(_head(part, file))
+    if not issues:  # each part is valid, so only the whole says what is wrong
+        issues, heads = [whole], [_nothing(file)]
+    parsed, more = _construct_all(nodes, file)
+    return [*heads, *parsed], [*issues, *more]
 
 
-def _construct_all(nodes: list[tuple[Node, int]], file: str, issues: list[Issue]) -> tuple[list[Parsed], list[Issue]]:
+def _nothing(file: str) -> Parsed:
+    return Parsed({}, Origin(file), complete=False)
+
+
+def _construct_all(nodes: list[tuple[Node, int]], file: str) -> tuple[list[Parsed], list[Issue]]:
     parsed: list[Parsed] = []
-    budget = _Budget()
+    issues: list[Issue] = []
+    budget = Budget()
     for node, first_line in nodes:
         try:
-            parsed += _Construction(file, first_line, budget, issues).documents(node)
-        except _TooLargeError:
+            parsed += construct(node, file, first_line, budget, issues)
+        except TooLargeError:
             issues.append(_too_large(file))
+            parsed.append(_nothing(file))
             break
     return parsed, issues
 
 
-def _compose(text: str) -> Iterator[tuple[Node, int]]:
+def _compose(text: str) -> Iterator[Node]:
     # libyaml nests without a limit (in recursive C, and in quadratic time), so depth and length are looked at first.
     depth = 0
     for number, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
         if number > 4 * MAX_NODES:  # a value is an event or two, and so is its key
-            raise _TooLargeError
+            raise TooLargeError
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _TooLargeError
+                raise TooLargeError
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-    for node in yaml.compose_all(text, Loader=yaml.CSafeLoader):
-        yield node, 0
+    yield from yaml.compose_all(text, Loader=yaml.CSafeLoader)
 
 
 def _parts(text: str) -> list[tuple[str, int]]:
     """The documents of a text, each with the number of lines before it. `---` at the beginning of a line starts a
     document wherever it stands (YAML 1.1 §4.3.1 and §9.1)."""
-    starts = [0, *(m.start() for m in _DOCUMENT_START.finditer(text) if m.start() > 0)]
+    starts = [m.start() for m in _DOCUMENT_START.finditer(text)]
+    # What only holds comments and directives (`%YAML 1.1`) before the first one belongs to it.
+    if not starts or _CONTENT.search(text, 0, starts[0]):
+        starts = [0, *starts]
+    starts[0] = 0
     ends = [*starts[1:], len(text)]
     parts, line = [], 0
     for start, end in zip(starts, ends, strict=True):
         parts.append((text[start:end], line))
         line += text.count("\n", start, end)
     return parts
+
+
+def _head(text: str, file: str) -> Parsed:
+    """What names a document that is no valid YAML, from what comes before its mistake: so that references to it are no
+    second mistake, and those to others still are."""
+    found: dict[tuple[str | None, ...], str] = {}
+    open_keys: list[str | None] = []
+    mappings: list[bool] = []
+    complete = False
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_keys.append(None)
+                mappings.append(isinstance(event, yaml.MappingStartEvent))
+            elif isinstance(event, yaml.CollectionEndEvent):
+                mappings.pop()
+                open_keys.pop()
+                if open_keys:
+                    complete = complete or open_keys == ["metadata"]
+                    open_keys[-1] = None
+            elif isinstance(event, yaml.ScalarEvent) and mappings and mappings[-1]:
+                if open_keys[-1] is None:
+                    open_keys[-1] = event.value
+                else:
+                    found.setdefault(tuple(open_keys), event.value)
+                    open_keys[-1] = None
+            elif isinstance(event, yaml.AliasEvent) and open_keys:
+                open_keys[-1] = None
+    except yaml.YAMLError:
+        pass  # reported already
+    names = {path: found[path] for path in _NAMES if path in found}
+    data = {path[0]: name for path, name in names.items() if len(path) == 1}
+    metadata = {path[1]: name for path, name in names.items() if len(path) == 2}
+    unread = frozenset() if complete else frozenset({("metadata", "namespace")})
+    return Parsed({**data, "metadata": metadata}, Origin(file), unread, complete=False)
 
 
 def _too_large(file: str) -> Issue:
@@ -134,100 +155,3 @@ def _syntax_issue(error: yaml.YAMLError, text: str, file: str, first_line: int) 
     return Issue(
         "error", file, line, "", message, "indent with spaces, YAML does not allow tabs" if tabbed else "", column
     )
-
-
-@dataclass(slots=True)
-class _Construction:
-    """Turns one document's nodes into data, noting positions and issues on the way."""
-
-    file: str
-    first_line: int
-    budget: _Budget
-    issues: list[Issue]
-    positions: dict[FieldPath, Position] = field(default_factory=dict)
-    scalars: SafeConstructor = field(default_factory=SafeConstructor)
-
-    def documents(self, node: Node) -> list[Parsed]:
-        """One, or the items of a `kind: List`, which is what `kubectl get -o yaml` prints."""
-        items = _list_items(node)
-        if items is None:
-            return [self._document(node)]
-        return [_Construction(self.file, self.first_line, self.budget, self.issues)._document(item) for item in items]
-
-    def _document(self, node: Node) -> Parsed:
-        self.positions[()] = self._position(node)
-        data = self._value(node, (), 0)
-        return Parsed(data, Origin(self.file, self.positions))
-
-    def _position(self, node: Node) -> Position:
-        return self.first_line + node.start_mark.line + 1, node.start_mark.column + 1
-
-    def _error(self, node: Node, path: FieldPath, message: str, hint: str = "") -> None:
-        line, column = self._position(node)
-        at = Origin(self.file, {(): (line, column)})
-        self.issues.append(at.issue("error", path, message, hint))
-
-    def _value(self, node: Node, path: FieldPath, depth: int) -> Any:
-        self.budget.nodes -= 1
-        if self.budget.nodes < 0 or depth > MAX_DEPTH:
-            raise _TooLargeError
-        if isinstance(node, MappingNode) and node.tag == _TAG + "map":
-            return self._mapping(node, path, depth)
-        if isinstance(node, SequenceNode) and node.tag == _TAG + "seq":
-            return [self._item(item, (*path, index), depth) for index, item in enumerate(node.value)]
-        if isinstance(node, ScalarNode):
-            return self._scalar(node, path)
-        self._error(node, path, f"the YAML tag {node.tag.removeprefix(_TAG)} is not supported", "remove the tag")
-        return None
-
-    def _item(self, node: Node, path: FieldPath, depth: int) -> Any:
-        self.positions.setdefault(path, self._position(node))
-        return self._value(node, path, depth + 1)
-
-    def _mapping(self, node: MappingNode, path: FieldPath, depth: int) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        merged: list[Node] = []
-        for key_node, value_node in node.value:
-            if key_node.tag == _TAG + "merge":
-                merged += value_node.value if isinstance(value_node, SequenceNode) else [value_node]
-            elif not isinstance(key_node, ScalarNode):
-                self._error(key_node, path, "a key must be text, not a list or mapping")
-            elif (key := key_node.value) in result:
-                self._error(key_node, (*path, key), "the key is there twice", "YAML would keep only the last one")
-            else:
-                here = (*path, key)
-                self.positions.setdefault(here, self._position(key_node))
-                result[key] = self._value(value_node, here, depth + 1)
-        for other in merged:
-            if not isinstance(other, MappingNode) or other.tag != _TAG + "map":
-                self._error(other, path, "<< takes a mapping or a list of mappings")
-                continue
-            for key, value in self._value(other, path, depth + 1).items():
-                result.setdefault(key, value)
-        return result
-
-    def _scalar(self, node: ScalarNode, path: FieldPath) -> Any:
-        match node.tag.removeprefix(_TAG):
-            case "str" | "timestamp" | "value":
-                return node.value
-            case "null":
-                return None
-            case "bool" | "int" | "float" as kind:
-                try:
-                    return getattr(self.scalars, f"construct_yaml_{kind}")(node)
-                except (ValueError, KeyError, IndexError, OverflowError):
-                    self._error(node, path, f"not a YAML {kind}", "quote it if it is text")
-            case tag:
-                self._error(node, path, f"the YAML tag {tag} is not supported", "remove the tag")
-        return None
-
-
-def _list_items(node: Node) -> list[Node] | None:
-    if not isinstance(node, MappingNode):
-        return None
-    fields = {key.value: value for key, value in node.value if isinstance(key, ScalarNode)}
-    kind, version, items = fields.get("kind"), fields.get("apiVersion"), fields.get("items")
-    is_list = isinstance(kind, ScalarNode) and kind.value == "List"
-    if is_list and isinstance(version, ScalarNode) and version.value == "v1" and isinstance(items, SequenceNode):
-        return list(items.value)
-    return None

@@ -5,10 +5,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from seawall.policy.attached import AnyPolicy, age
 from seawall.policy.documents import AgentRoute
-from seawall.policy.issues import Located
 from seawall.policy.kinds import CONTROL_PLANE_KINDS
-from seawall.policy.merge import AnyPolicy, age
+from seawall.policy.located import Located
 
 
 def revision(documents: Sequence[Located]) -> str:

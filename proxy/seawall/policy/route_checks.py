@@ -4,10 +4,11 @@ Matching is Gateway API's: Exact before the longest prefix, then the most header
 models come first, then the order of the documents decides. Only what holds under that order is reported.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from seawall.policy.documents import AgentRoute, BackendRef, Identity
+from seawall.policy.documents import AgentRoute, BackendRef, Identity, Rule
 from seawall.policy.effective import (
     Built,
     EffectiveBackend,
@@ -18,28 +19,38 @@ from seawall.policy.effective import (
     reference,
     rule_label,
 )
-from seawall.policy.issues import FieldPath, Issue, Located, did_you_mean
+from seawall.policy.inventory import Inventory
+from seawall.policy.issues import FieldPath, Issue, did_you_mean
+from seawall.policy.located import Located
 
 _Head = tuple[str, str, tuple[EffectiveHeader, ...]]
+_Match = tuple[_Head, frozenset[str]]
 
 
-def routes(built: Built, known: set[Identity]) -> Iterable[Issue]:
-    """All issues of the routes. `known`: every document that exists, valid or not."""
-    first: dict[tuple[_Head, frozenset[str]], str] = {}
-    for route, located in zip(built.policy.routes, built.route_documents, strict=True):
+def routes(built: Built, inventory: Inventory) -> Iterable[Issue]:
+    """All issues of the routes."""
+    first: dict[_Match, str] = {}
+    upstreams = {located.document.key: located for located, _ in built.upstreams if located.sure_of_name}
+    for route, (located, _) in zip(built.policy.routes, built.routes, strict=True):
         document = located.document
         assert isinstance(document, AgentRoute)  # build() lists only these
+        if not document.spec.rules and located.whole(("spec", "rules")):
+            yield located.error(("spec", "rules"), "needs at least one rule")
         yield from _rule_names(document, located)
+        # Of a document that is there twice, one has to go or to change: it is compared with itself only.
+        others = {} if located.repeated else first
         for rule, effective in zip(document.spec.rules, route.rules, strict=True):
             at: FieldPath = ("spec", "rules", effective.index)
-            for index, backend in enumerate(rule.backend_refs):
-                yield from _reference(document, backend, located, (*at, "backendRefs", index), known)
-            if not rule.backend_refs:
-                yield located.error(at, "the rule has no backendRefs", "name at least one Upstream")
-            yield from _candidates(effective, located, at)
-            yield from _weights([reference(document, ref) for ref in rule.backend_refs], located, at)
+            yield from _headers(rule, located, at)
+            yield from _backend_refs(document, rule, located, at, inventory)
+            yield from _candidates(effective, rule, located, at)
+            by_ref = {backend.ref: backend for backend in effective.backends}
+            for index, ref in enumerate(rule.backend_refs):
+                if backend := by_ref.get(reference(document, ref)):
+                    where = (*at, "backendRefs", index, "model")
+                    yield from _model_override(backend, upstreams[backend.upstream.key], located, where)
             label = f"AgentRoute {document.key} {rule_label(rule, effective.index)}"
-            yield from _same_match(effective, label, first, located, at)
+            yield from _same_match(effective, label, others, located, at)
         yield from _covered(route, located)
 
 
@@ -52,50 +63,78 @@ def _rule_names(document: AgentRoute, located: Located) -> Iterable[Issue]:
             seen.add(rule.name)
 
 
+def _headers(rule: Rule, located: Located, at: FieldPath) -> Iterable[Issue]:
+    for index, match in enumerate(rule.matches or ()):
+        for number, header in enumerate(match.headers or ()):
+            if header.type == "RegularExpression":
+                try:
+                    re.compile(header.value)
+                except (re.error, OverflowError, RecursionError) as error:
+                    where = (*at, "matches", index, "headers", number)
+                    yield located.error(where, f"value is not a regular expression: {error}")
+
+
+def _backend_refs(
+    route: AgentRoute, rule: Rule, located: Located, at: FieldPath, inventory: Inventory
+) -> Iterable[Issue]:
+    for index, backend in enumerate(rule.backend_refs):
+        yield from _reference(route, backend, located, (*at, "backendRefs", index), inventory)
+    if not located.whole((*at, "backendRefs")):
+        return  # how many there are, and of which weight and priority, is not known
+    if not rule.backend_refs:
+        yield located.error(at, "the rule has no backendRefs", "name at least one Upstream")
+    yield from _weights([reference(route, ref) for ref in rule.backend_refs], located, at)
+
+
 def _reference(
-    route: AgentRoute, backend: BackendRef, located: Located, at: FieldPath, known: set[Identity]
+    route: AgentRoute, backend: BackendRef, located: Located, at: FieldPath, inventory: Inventory
 ) -> Iterable[Issue]:
     ref = reference(route, backend)
-    if ref.identity in known:
+    if ref.kind == "ClusterUpstream" and backend.namespace is not None:
+        yield located.error(at, "a ClusterUpstream has no namespace")
+    sure = ref.kind == "ClusterUpstream" or backend.namespace or located.sure(("metadata", "namespace"))
+    if inventory.has(ref.kind, ref.namespace if sure else None, ref.name):
         return
-    same_kind = [one for one in known if one[0] == ref.kind]
-    hint = did_you_mean(ref.name, [name for _, namespace, name in same_kind if namespace == ref.namespace])
+    if not sure:
+        yield located.error((*at, "name"), f"there is no {ref.kind} {ref.name} in any namespace")
+        return
     other_kind = "ClusterUpstream" if ref.kind == "Upstream" else "Upstream"
-    elsewhere = [namespace for _, namespace, name in same_kind if name == ref.name]
-    if elsewhere:
-        hint = f"there is one in namespace {min(elsewhere)}"
-    elif any(kind == other_kind and name == ref.name for kind, _, name in known):
+    if elsewhere := inventory.elsewhere(ref.kind, ref.name):
+        hint = f"there is one in namespace {elsewhere[0]}"
+    elif inventory.elsewhere(other_kind, ref.name):
         hint = f"did you mean kind: {other_kind}?"
+    else:
+        hint = inventory.near(ref.kind, ref.namespace, ref.name)
     where = f" in namespace {ref.namespace}" if ref.namespace else ""
     yield located.error((*at, "name"), f"there is no {ref.kind} {ref.name}{where}", hint)
 
 
-def _candidates(rule: EffectiveRule, located: Located, at: FieldPath) -> Iterable[Issue]:
-    dialects = sorted({backend.upstream.spec.dialect for backend in rule.backends})
+def _candidates(effective: EffectiveRule, rule: Rule, located: Located, at: FieldPath) -> Iterable[Issue]:
+    dialects = sorted({backend.upstream.spec.dialect for backend in effective.backends})
     if len(dialects) > 1:
         message = f"the rule mixes dialects ({', '.join(dialects)}); translation is not implemented yet"
         yield located.error((*at, "backendRefs"), message, "use one dialect per rule")
-    if dialects == ["Generic"]:
-        for index, match in enumerate(rule.matches):
+    if dialects == ["Generic"] and knows_candidates(effective, rule, located):
+        for index, match in enumerate(effective.matches):
             if match.models and "*" not in match.models:
                 where = (*at, "matches", index, "models")
                 yield located.warning(where, "never matches: requests of dialect Generic carry no model")
-    for backend in rule.backends:
-        yield from _model_override(backend, rule, located, at)
 
 
-def _model_override(backend: EffectiveBackend, rule: EffectiveRule, located: Located, at: FieldPath) -> Iterable[Issue]:
+def knows_candidates(effective: EffectiveRule, rule: Rule, located: Located) -> bool:
+    """Every reference of the rule leads to an upstream that is not in doubt."""
+    at = ("spec", "rules", effective.index, "backendRefs")
+    return len(effective.backends) == len(rule.backend_refs) and located.whole(at)
+
+
+def _model_override(backend: EffectiveBackend, target: Located, located: Located, where: FieldPath) -> Iterable[Issue]:
     model, upstream = backend.ref.model, backend.upstream
     if not model:
         return
-    document = located.document
-    assert isinstance(document, AgentRoute)
-    refs = [reference(document, ref) for ref in document.spec.rules[rule.index].backend_refs]
-    where = (*at, "backendRefs", refs.index(backend.ref), "model")
     if upstream.spec.dialect == "Generic":
         yield located.error(where, "requests of dialect Generic have no model to replace")
     names = [one.name for one in upstream.models]
-    if names and model not in names:
+    if names and model not in names and target.whole(("spec", "models")):
         # Aliases are for what agents ask for; an override is sent as it is.
         real = next((one.name for one in upstream.models if model in (one.aliases or ())), None)
         hint = f"it is an alias: write {real}" if real else did_you_mean(model, names)
@@ -123,34 +162,40 @@ def _weights(refs: Sequence[EffectiveRef], located: Located, at: FieldPath) -> I
 
 
 def _same_match(
-    rule: EffectiveRule,
-    label: str,
-    first: dict[tuple[_Head, frozenset[str]], str],
-    located: Located,
-    at: FieldPath,
+    rule: EffectiveRule, label: str, first: dict[_Match, str], located: Located, at: FieldPath
 ) -> Iterable[Issue]:
     for index, match in enumerate(rule.matches):
         key = ((match.path_type, match.path, match.headers), frozenset(match.models))
-        other = first.setdefault(key, label)
-        if other != label or key in [
-            ((m.path_type, m.path, m.headers), frozenset(m.models)) for m in rule.matches[:index]
-        ]:
-            message = f"matches the same requests as {other}: {match.path_type} {match.path}"
+        if key in first:
+            message = f"matches the same requests as {first[key]}: {match.path_type} {match.path}"
             yield located.error((*at, "matches", index), message, "only one of them could ever be used")
+        else:
+            first[key] = label
 
 
 def _covered(route: EffectiveRoute, located: Located) -> Iterable[Issue]:
     """Matches whose requests another rule of the route takes all, because it comes before."""
-    earlier: defaultdict[_Head, list[tuple[EffectiveRule, tuple[str, ...]]]] = defaultdict(list)
+    # By head and pattern, so that many rules for many models are not each compared with each.
+    earlier: defaultdict[tuple[_Head, str], list[tuple[EffectiveRule, tuple[str, ...]]]] = defaultdict(list)
     matches = [(rule, index, match) for rule in route.rules for index, match in enumerate(rule.matches)]
     for rule, index, match in sorted(matches, key=lambda item: not item[2].models):
-        same_head = earlier[match.path_type, match.path, match.headers]
-        for other, models in same_head:
+        head = (match.path_type, match.path, match.headers)
+        wider = (one for pattern in _wider_patterns(match.models) for one in earlier.get((head, pattern), ()))
+        for other, models in wider:
             if other is not rule and set(models) != set(match.models) and _covers(models, match.models):
                 message = f"never matches: rule {other.name} comes before and takes all of its requests"
                 yield located.warning(("spec", "rules", rule.index, "matches", index), message)
                 break
-        same_head.append((rule, match.models))
+        for pattern in match.models:
+            earlier[head, pattern].append((rule, match.models))
+
+
+def _wider_patterns(models: Sequence[str]) -> list[str]:
+    """Of these, whatever covers all models must have one."""
+    if not models:
+        return ["*"]
+    stem = models[0].rstrip("*")
+    return [models[0], *(f"{stem[:end]}*" for end in range(len(stem), -1, -1))]
 
 
 def _covers(wide: Sequence[str], narrow: Sequence[str]) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from seawall.policy.issues import FieldPath, Issue, Located
+from seawall.policy.issues import FieldPath, Issue
+from seawall.policy.located import Located
 
 _ROUTE_BLOCKS = ("AgentRoute spec.rules", "*Policy spec.defaults", "*Policy spec.overrides")
 _UPSTREAM_BLOCKS = ("*Upstream spec", "*Policy spec.defaults", "*Policy spec.overrides")
@@ -50,7 +51,7 @@ _KINDS = {
 
 def not_implemented(located: Located) -> list[Issue]:
     """An error for each field of a document that nothing implements yet."""
-    issues = []
+    issues: list[Issue | None] = []
     for gap in NOT_IMPLEMENTED:
         for place in gap.places:
             kind, _, block = place.partition(" ")
@@ -61,7 +62,21 @@ def not_implemented(located: Located) -> list[Issue]:
                     continue
                 what = f"{value} is" if gap.values else "is"
                 issues.append(located.error(path, f"{what} not implemented yet", gap.hint))
-    return issues
+            if not gap.values:
+                at = f"{block}.{gap.field}"
+                issues += [_wrong(located, path, gap) for path in located.doubts.paths if _names(path) == at]
+    return [issue for issue in issues if issue is not None]
+
+
+def _wrong(located: Located, path: FieldPath, gap: Gap) -> Issue | None:
+    """A field that is written down with a wrong value, and so not in the document."""
+    if path not in located.origin.positions:
+        return None
+    return located.origin.issue("error", path, "is not implemented yet", gap.hint)
+
+
+def _names(path: FieldPath) -> str:
+    return ".".join(part for part in path if isinstance(part, str))
 
 
 def _find(value: Any, at: FieldPath, rest: tuple[str, ...]) -> Iterator[tuple[FieldPath, Any]]:

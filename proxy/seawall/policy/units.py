@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 DURATION_PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"  # GEP-2257
 SIZE_PATTERN = r"^[0-9]{1,12}(k|M|G|Ki|Mi|Gi)?$"  # the part of Kubernetes' quantities that makes sense for bytes
 
-_DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
+_DURATION = re.compile(DURATION_PATTERN)
 _DURATION_PART = re.compile(r"([0-9]{1,5})(ms|h|m|s)")
 _SIZE = re.compile(r"([0-9]{1,12})(k|M|G|Ki|Mi|Gi)?")
 _UNIT_MS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
@@ -43,8 +43,8 @@ def _wrong(kind: str, message: str, hint: str) -> PydanticCustomError:
 def _duration(value: Any) -> str:
     if isinstance(value, str) and _DURATION.fullmatch(value):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise _wrong("duration", "must be a duration", f"durations are strings such as {value % 100_000}s or 500ms")
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 100_000:
+        raise _wrong("duration", "must be a duration", f"durations are strings such as {value}s or 500ms")
     raise _wrong("duration", "must be a duration", "durations are strings such as 10s, 500ms or 1h30m")
 
 

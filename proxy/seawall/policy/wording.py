@@ -4,15 +4,15 @@ It must never repeat a value that the schema does not fix: it may be a secret in
 """
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from seawall.policy.documents import Document
-from seawall.policy.issues import FieldPath, Issue, Origin, did_you_mean
+from seawall.policy.issues import FieldPath, Issue, Origin, did_you_mean, nearest
 
 MAX_ISSUES = 100
 """Per document; the rest are only counted."""
@@ -23,9 +23,8 @@ _MAPPINGS = ("model_type", "model_attributes_type", "dict_type")
 _INTEGERS = ("int_type", "int_parsing", "int_from_float", "int_parsing_size")
 
 
-def issues_of(error: ValidationError, model: type[Document], origin: Origin) -> list[Issue]:
+def issues_of(details: Sequence[ErrorDetails], model: type[Document], origin: Origin) -> list[Issue]:
     """One issue for each of pydantic's errors, at its field."""
-    details = error.errors(include_url=False)
     issues = [_issue(detail, model, origin) for detail in details[:MAX_ISSUES]]
     if len(details) > MAX_ISSUES:
         issues.append(origin.issue("error", (), f"{len(details) - MAX_ISSUES} more errors in this document"))
@@ -101,6 +100,34 @@ def _unknown_field(model: type[Document], path: FieldPath) -> str:
     if places:
         return f"`{wrong}` belongs to {' or '.join(f'`{p}`' if p else 'the document itself' for p in places[:2])}"
     return f"known here: {', '.join(aliases(parent))}"
+
+
+def meant(model: type[Document], path: FieldPath, data: Any) -> list[FieldPath]:
+    """The fields that an unknown one may have been meant to be: a misspelt name, or a name in the wrong place."""
+    wrong, parent = str(path[-1]), _model_in(_annotation_at(model, path[:-1]))
+    if parent is None:
+        return []
+    if near := nearest(wrong, aliases(parent)):
+        return [(*path[:-1], near)]
+    places = [place for name, place in _places(model) if name == wrong]
+    return [(*found, wrong) for place in places for found in _filled(place.split("."), data, ())]
+
+
+def _filled(parts: list[str], data: Any, at: FieldPath) -> Iterator[FieldPath]:
+    """`spec.rules[].retry` → one path for each rule that the data hold."""
+    if parts in ([], [""]):
+        yield at
+        return
+    name, *rest = parts
+    here = (*at, name.removesuffix("[]"))
+    inner = data.get(here[-1]) if isinstance(data, Mapping) else None
+    if not name.endswith("[]"):
+        yield from _filled(rest, inner, here)
+    elif isinstance(inner, list | tuple) and len(inner) <= MAX_ISSUES:
+        for index, item in enumerate(inner):
+            yield from _filled(rest, item, (*here, index))
+    else:
+        yield here
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from seawall.policy import load_policy, load_text
+from seawall.policy import evaluate, load_policy, load_text
 from seawall.policy.defaults import RULE, UPSTREAM
 from seawall.policy.kinds import KINDS
 from seawall.policy.wording import aliases
@@ -89,7 +89,7 @@ def test_the_status_of_an_effective_policy_is_checked() -> None:
 
 def test_a_cluster_scoped_document_has_no_namespace() -> None:
     text = "kind: ClusterUpstream\nmetadata: {name: a, namespace: b}\nspec: {baseURL: 'http://a', dialect: OpenAI}\n"
-    (issue,) = load_text(VERSION + text).issues
+    issue, _ = evaluate(load_text(VERSION + text)).issues
     assert issue.message == "a ClusterUpstream is cluster-scoped: remove metadata.namespace"
 
 

@@ -79,6 +79,8 @@ def test_a_wrong_field_does_not_hide_what_checks_find_in_the_same_document(tmp_p
     [
         ("timeouts: {request: 10}", "timeouts.request", "must be a duration", "strings such as 10s or 500ms"),
         ("timeouts: {connect: 0s}", "timeouts.connect", "must be longer than 0s", ""),
+        ("timeouts: {request: -5}", "timeouts.request", "must be a duration", "such as 10s"),
+        ("timeouts: {request: 100000}", "timeouts.request", "must be a duration", "such as 10s"),
         ("timeouts: {request: 1:30}", "timeouts.request", "must be a duration", "such as 90s"),
         ("retry: {attempts: '3'}", "retry.attempts", "must be a whole number, not text", "remove the quotes"),
         ("retry: {attempts: 2.0}", "retry.attempts", "must be a whole number, not a number", ""),
@@ -98,12 +100,6 @@ def test_a_wrong_field_does_not_hide_what_checks_find_in_the_same_document(tmp_p
         ("fallbackOn: [NotFoud]", "fallbackOn[0]", "must be one of", "did you mean `NotFound`?"),
         ("matches: [{path: {value: v1}}]", "matches[0].path.value", "must be an absolute path", ""),
         ("matches: [{models: ['a*b']}]", "matches[0].models[0]", "is not in the form", ""),
-        (
-            "matches: [{headers: [{name: a, type: RegularExpression, value: '('}]}]",
-            "matches[0].headers[0]",
-            "value is not a regular expression",
-            "",
-        ),
     ],
 )  # fmt: skip
 def test_wrong_values_get_a_path_and_a_hint(field: str, path: str, message: str, hint: str) -> None:
@@ -149,7 +145,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated() -> None:
     ],
 )
 def test_what_is_no_known_document_says_what_would_be(head: str, message: str, hint: str) -> None:
-    issue = only(head)
+    issue = load_text(head, "p.yaml").issues[0]
     assert message in issue.message
     assert hint in issue.hint
 
