@@ -6,13 +6,12 @@ It enters a candidate (takes its breakers' tickets) or says why none can be ente
 from collections import OrderedDict
 
 from seawall.clock import Clock, Rng
-from seawall.core.breaker import Refused
 from seawall.faults import Code, Fault, Sample
 from seawall.outgoing import credential_mark
 from seawall.run import Run
 from seawall.runtime import Candidate
 from seawall.types import CoolingDown, CredentialParked, Observer
-from seawall.visit import Visit, enter
+from seawall.visit import Barred, Visit, enter
 
 # How long a transient 429 without a hint keeps a model from being the first choice, in seconds.
 COOLDOWN = 1.0
@@ -111,7 +110,7 @@ class Candidates:
         """Better one that only rests than one whose breaker is open."""
         return any(isinstance(self._enter(run, candidate, sole=False), Visit) for candidate in list(run.left))
 
-    def _enter(self, run: Run, candidate: Candidate, *, sole: bool) -> Visit | Refused:
+    def _enter(self, run: Run, candidate: Candidate, *, sole: bool) -> Visit | Barred:
         now = self._clock.now()
         entered = enter(candidate, candidate.model_for(run.call.facts.model), now, self._rng, sole)
         if isinstance(entered, Visit):
@@ -120,8 +119,8 @@ class Candidates:
             if candidate.upstream.cooldowns:
                 # Takes the turn of a parked credential: one try a minute.
                 candidate.upstream.cooldowns.due(self._key(run, candidate), now)
-            for event in entered.admitted(now):
-                self._observe(event)
+        for event in entered.told:
+            self._observe(event)
         return entered
 
     def _rested(self, run: Run, candidate: Candidate) -> bool:

@@ -167,6 +167,9 @@ class Engine:
             return fault or arriving.fault
         finally:
             run.ledger.waited += self._clock.now() - before
+            if isinstance(exchange, Exchange):
+                # What the agent took for its upload says nothing about the upstream either.
+                visit.entered += exchange.agents_seconds
             if received and run.arriving is not None:
                 if run.answer is not None:
                     run.answer.close()
@@ -220,13 +223,14 @@ class Engine:
         return sent
 
     def _not_its_fault(self, run: Run, fault: Fault, exchange: Exchange, terms: Terms) -> bool:
-        """A limit that passed while the agent still sent its request, or that our own queue and back-off had used up
-        for the most part, says nothing about the upstream."""
+        """A limit that the agent's upload, or our own queue and back-off, had used up for the most part says nothing
+        about the upstream."""
         if fault.rule.category is not Category.TIMEOUT:
             return False
-        ours = terms.started - run.call.received
-        spent = self._clock.now() - terms.started
-        return exchange.sending or (fault.code is Code.TIMEOUT_REQUEST and ours > spent)
+        others = agents = exchange.agents_seconds
+        if fault.code is Code.TIMEOUT_REQUEST:
+            others += terms.started - run.call.received
+        return others > self._clock.now() - terms.started - agents
 
     async def _slot(self, call: Call, upstream: Upstream) -> Slot | Fault:
         """A place among the upstream's parallel requests, after a wait if need be."""

@@ -24,6 +24,8 @@ class Visit:
     """Of the origin at the time; a reload may give the upstream another."""
     transport_ticket: Ticket
     entered: float
+    told: tuple[BreakerMoved, ...] = ()
+    """What the admission moved: an opening that is over becomes half-open with the first call."""
     settled: bool = False
     untried: bool = True
     """No attempt was made here yet."""
@@ -36,15 +38,6 @@ class Visit:
     def probe(self) -> bool:
         """Whether this call tests a half-open breaker; such a one is not repeated there."""
         return self.ticket.probe or self.transport_ticket.probe
-
-    def admitted(self, now: float) -> list[BreakerMoved]:
-        """What the admission did to the breakers: an opening that is over becomes half-open with the first call."""
-        if not (self.ticket.moved or self.transport_ticket.moved):
-            return []
-        upstream = self.candidate.upstream
-        return moves(upstream.name, self.model, self.ticket.moved, now) + moves(
-            upstream.name, self.candidate.target.endpoint.origin, self.transport_ticket.moved, now
-        )
 
     def committed(self, now: float) -> None:
         """A stream was committed: permits are free for the next probe, the samples come at the stream's end."""
@@ -84,21 +77,50 @@ def moves(upstream: str, key: str, moved: tuple[Moved, ...], now: float) -> list
     ]
 
 
-def enter(candidate: Candidate, model: str, now: float, rng: Rng, sole: bool) -> Visit | Refused:
-    """Ask both breakers; a Refused takes no ticket away."""
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A breaker refused. retry_after: seconds. told: what asking has moved all the same."""
+
+    retry_after: float
+    told: tuple[BreakerMoved, ...] = ()
+
+
+class _Lot:
+    """One draw for both breakers: a share of 10 % of the calls stays 10 % where both of them draw."""
+
+    __slots__ = ("_drawn", "_rng")
+
+    def __init__(self, rng: Rng) -> None:
+        self._rng = rng
+        self._drawn = -1.0
+
+    def random(self) -> float:
+        if self._drawn < 0:
+            self._drawn = self._rng.random()
+        return self._drawn
+
+
+def enter(candidate: Candidate, model: str, now: float, rng: Rng, sole: bool) -> Visit | Barred:
+    """Ask both breakers; a Barred takes no ticket away."""
     upstream = candidate.upstream
-    breaker = upstream.breaker(model, now)
-    if breaker.refuses(now, sole):
-        # Asked first, so that the transport's breaker is not moved to half-open for nothing.
-        refused = breaker.admit(now, rng, sole=sole)
-        assert isinstance(refused, Refused)
-        return refused
-    transport = upstream.transport
-    admitted = transport.admit(now, rng, sole=sole)
-    if isinstance(admitted, Refused):
-        return admitted
-    ticket = breaker.admit(now, rng, sole=sole)
+    breaker, transport = upstream.breaker(model, now), upstream.transport
+    lot = _Lot(rng)
+    for asked in (breaker, transport):
+        if asked.refuses(now, sole):
+            # Before either gives a ticket, so that neither is moved to half-open for nothing.
+            refused = asked.admit(now, lot, sole=sole)
+            assert isinstance(refused, Refused)
+            return Barred(refused.retry_after)
+    ticket = breaker.admit(now, lot, sole=sole)
     if isinstance(ticket, Refused):
-        transport.settle(admitted, Verdict.VOID, now, rng)
-        return ticket
-    return Visit(candidate, model, breaker, ticket, transport, admitted, now)
+        return Barred(ticket.retry_after)
+    admitted = transport.admit(now, lot, sole=sole)
+    told: list[BreakerMoved] = []
+    if ticket.moved:
+        told += moves(upstream.name, model, ticket.moved, now)
+    if isinstance(admitted, Refused):
+        breaker.settle(ticket, Verdict.VOID, now, rng)
+        return Barred(admitted.retry_after, tuple(told))
+    if admitted.moved:
+        told += moves(upstream.name, candidate.target.endpoint.origin, admitted.moved, now)
+    return Visit(candidate, model, breaker, ticket, transport, admitted, now, tuple(told))

@@ -7,90 +7,25 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from harness import Running, lab, proxy, route, until, upstream
+from leaving import BODY, POST, ROLE, STREAM, TOKEN, UPLOAD, WHOLE, Heard, chunk, leave, nothing_held, unblamed
 from leftovers import sockets
-from peers import CHAT, QUICK, blackhole, request_head, serving
+from peers import CHAT, QUICK, answer, blackhole, serving
 
+from seawall.core.breaker import State, Ticket, Verdict
 from seawall.lab import Lab
 
-STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
-TOKEN = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
-BODY = b'{"model": "gpt", "stream": true, "messages": []}'
-POST = b"POST %b HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % (CHAT.encode(), len(BODY))
-WHOLE = POST + BODY
-UPLOAD = b"POST %b HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n" % CHAT.encode()
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-@dataclass
-class Heard:
-    """An upstream's view: when a request came, and when its connection ended."""
-
-    answer: bytes = b""
-    flood: bytes = b""
-    read: bool = True
-    came: int = 0
-    left: int = 0
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.read:
-            writer.transport.pause_reading()  # type: ignore[attr-defined]  # typed as a write transport
-            self.came += 1
-            await asyncio.sleep(10)
-        await (request_head(reader) if self.read else reader.readuntil(b"\r\n\r\n"))
-        self.came += 1
-        try:
-            writer.write(self.answer)
-            while self.flood:
-                writer.write(self.flood)
-                await writer.drain()
-            await reader.read()
-        finally:
-            self.left += 1
-
-
-async def leave(how: str, *data: bytes, port: int, when: Callable[[], object]) -> None:
-    """Send, wait for a moment in the call's life, and go."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    sock.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(sock, ("127.0.0.1", port))
-    for piece in data:
-        await loop.sock_sendall(sock, piece)
-    await until(when)
-    if how == "reset":
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    sock.close()
-
-
-def nothing_held(running: Running) -> bool:
-    service, a = running.service, running.upstream("a")
-    places, now = a.limiter.snapshot(), time.monotonic()
-    breakers = [a.transport, *a.breakers.values()]
-    return (
-        (service.engine.calls, service.engine.streams, service._buffers.used) == (0, 0, 0)
-        and (places.active, places.pending) == (0, 0)
-        and service._pool.connections == 0
-        and all(b.snapshot(now).permits_out == 0 for b in breakers)
-    )
-
-
-def unblamed(running: Running) -> bool:
-    """No sample was taken of the upstream's answers."""
-    return all(b.snapshot(time.monotonic()).calls == 0 for b in running.upstream("a").breakers.values())
-
+CLOSE = "connection: close\r\n"
+JSON = b'{"choices": [], "pad": "' + b"x" * 6_000_000 + b'"}'
+FILE = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: 999999999\r\n\r\n"
 
 STAGES: dict[str, tuple[Heard, tuple[bytes, ...], str]] = {
-    # upstream, what the agent sends, what it waits for: the upstream's hearing of it, or a number of calls
+    # upstream, what the agent sends, what it waits for: the upstream's hearing of it, or a state of the proxy
+    "before its head": (Heard(), (), "connected"),
     "in its head": (Heard(), (WHOLE[:30],), "connected"),
     "in its body": (Heard(), (POST, BODY[:9]), "connected"),
     "in an upload": (Heard(), (UPLOAD, chunk(b"x" * 60_000)), "connected"),
@@ -101,29 +36,42 @@ STAGES: dict[str, tuple[Heard, tuple[bytes, ...], str]] = {
     "in the prelude": (Heard(STREAM + chunk(ROLE)), (WHOLE,), "heard"),
     "in the stream": (Heard(STREAM + chunk(ROLE) + chunk(TOKEN)), (WHOLE,), "streaming"),
     "in a stream it does not read": (Heard(STREAM + chunk(TOKEN), chunk(TOKEN * 999)), (WHOLE,), "streaming"),
+    "in a stream that backs up": (Heard(STREAM + chunk(TOKEN), chunk(TOKEN * 999)), (WHOLE,), "congested"),
+    "in a file that backs up": (Heard(FILE, b"x" * 65536), (WHOLE,), "congested"),
+    "in a whole answer that backs up": (Heard(answer(JSON, extra=CLOSE), closing=True), (WHOLE,), "congested"),
+    "in an error": (Heard(b"HTTP/1.1 500 Oh\r\ncontent-length: 9\r\n\r\noh"), (WHOLE,), "heard"),
     "in a plain answer": (Heard(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello"), (WHOLE,), "heard"),
     "with a request behind": (Heard(), (WHOLE, WHOLE), "heard"),
 }
+
+
+HEADLESS = ("before its head", "in its head")
+
+
+def moments(running: Running, heard: Heard) -> dict[str, Callable[[], object]]:
+    ingress, engine = running.service._ingress, running.service.engine
+    assert ingress is not None
+    return {
+        "connected": lambda: ingress.connections == 1,
+        "heard": lambda: heard.came,
+        "streaming": lambda: engine.streams,
+        "congested": lambda: any(line.congested for line in ingress._lines),
+    }
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("stage", STAGES)
 async def test_an_agent_that_vanishes(tmp_path: Path, stage: str, how: str) -> None:
     made, data, moment = STAGES[stage]
-    heard = Heard(made.answer, made.flood)
+    heard = replace(made)
     async with serving(heard) as port:
         # A second upstream, so that preludes are held.
         policy = upstream("a", f"http://127.0.0.1:{port}") + upstream("b", f"http://127.0.0.1:{port}")
         async with proxy(policy + route("chat", "/v1", "a b"), tmp_path) as running:
             before, tasks = sockets(), len(asyncio.all_tasks())
-            ingress, engine = running.service._ingress, running.service.engine
+            ingress = running.service._ingress
             assert ingress is not None
-            moments: dict[str, Callable[[], object]] = {
-                "connected": lambda: ingress.connections == 1,
-                "heard": lambda: heard.came,
-                "streaming": lambda: engine.streams,
-            }
-            await leave(how, *data, port=running.service.port, when=moments[moment])
+            await leave(how, *data, port=running.service.port, when=moments(running, heard)[moment])
             started = time.monotonic()
             await until(lambda: heard.left == heard.came and ingress.connections == 0 and nothing_held(running))
             await until(lambda: sockets() == before and len(asyncio.all_tasks()) == tasks)
@@ -131,7 +79,42 @@ async def test_an_agent_that_vanishes(tmp_path: Path, stage: str, how: str) -> N
             assert unblamed(running)
             assert heard.came == (moment != "connected")
             # A call has its one line from its head on.
-            assert [call.fault for call in running.calls] == ["AGENT_GONE"] * (stage != "in its head")
+            assert [call.fault for call in running.calls] == ["AGENT_GONE"] * (stage not in HEADLESS)
+
+
+def half_open(running: Running, *models: str) -> None:
+    """Failures of a minute ago: the opening that they led to is over, and the next call is a probe."""
+    now, rng = time.monotonic() - 60, random.Random(0)
+    for model in models:
+        breaker = running.upstream("a").breaker(model, now)
+        for _ in range(5):
+            ticket = breaker.admit(now, rng)
+            assert isinstance(ticket, Ticket)
+            breaker.settle(ticket, Verdict.BAD, now, rng)
+        assert breaker.state(now) is State.OPEN
+
+
+@pytest.mark.parametrize("stage", [stage for stage, (_, _, moment) in STAGES.items() if moment != "connected"])
+async def test_a_probe_whose_agent_vanishes_gives_its_permit_back_once_and_decides_nothing(
+    tmp_path: Path, stage: str
+) -> None:
+    made, data, moment = STAGES[stage]
+    heard = replace(made)
+    async with serving(heard) as port:
+        policy = upstream("a", f"http://127.0.0.1:{port}") + upstream("b", f"http://127.0.0.1:{port}")
+        async with proxy(policy + route("chat", "/v1", "a b"), tmp_path) as running:
+            half_open(running, "gpt", "")
+            await leave("close", *data, port=running.service.port, when=moments(running, heard)[moment])
+            await until(lambda: nothing_held(running))
+            assert [m.after for m in running.moves] == ["half_open"]
+            now = time.monotonic()
+            breaker = running.upstream("a").breaker("" if data[0] is UPLOAD else "gpt", now)
+            assert (breaker.state(now), breaker.snapshot(now).permits_out) == (State.HALF_OPEN, 0)
+            # The next one may probe, and only one.
+            admitted = [breaker.admit(now, random.Random(0)) for _ in range(3)]
+            assert [isinstance(one, Ticket) for one in admitted] == [True, False, False]
+            assert isinstance(admitted[0], Ticket)
+            breaker.settle(admitted[0], Verdict.VOID, now, random.Random(0))
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -164,17 +147,34 @@ async def test_an_agent_that_vanishes_while_a_connection_is_made(tmp_path: Path)
             assert running.upstream("a").transport.snapshot(time.monotonic()).calls == 0
 
 
-async def test_an_agent_that_vanishes_while_a_retry_waits(tmp_path: Path) -> None:
-    heard = Heard(b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n")
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_an_agent_that_vanishes_while_a_retry_waits(tmp_path: Path, how: str) -> None:
+    heard = Heard(b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     rule = "retry: {attempts: 5, backoff: {base: 20s, max: 20s}}\n"
     async with serving(heard) as port:
         policy = upstream("a", f"http://127.0.0.1:{port}") + route("chat", "/v1", "a", rule)
         async with proxy(policy, tmp_path) as running:
-            await leave("close", WHOLE, port=running.service.port, when=lambda: running.attempts)
-            await until(lambda: running.service.engine.calls == 0, 1.0)
-            assert running.service._buffers.used == 0
-            assert running.upstream("a").limiter.snapshot().active == 0
+            before, tasks = sockets(), len(asyncio.all_tasks())
+            await leave(how, WHOLE, port=running.service.port, when=lambda: running.attempts)
+            await until(lambda: nothing_held(running), 1.0)
+            await until(lambda: sockets() == before and len(asyncio.all_tasks()) == tasks)
+            assert unblamed(running)
             assert (heard.came, (await running.call()).fault) == (1, "AGENT_GONE")
+
+
+async def test_an_agent_that_vanishes_at_the_second_upstream(tmp_path: Path) -> None:
+    """What the first one did is settled by then, and the second one's silence is nobody's."""
+    broken, silent = Heard(b"HTTP/1.1 503 Oh\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"), Heard()
+    async with serving(broken) as first, serving(silent) as second:
+        policy = upstream("a", f"http://127.0.0.1:{first}") + upstream("b", f"http://127.0.0.1:{second}")
+        async with proxy(policy + route("chat", "/v1", "a b"), tmp_path) as running:
+            half_open(running, "gpt")
+            await leave("close", WHOLE, port=running.service.port, when=lambda: silent.came)
+            await until(lambda: silent.left and nothing_held(running), 1.0)
+            assert [(m.upstream, m.after) for m in running.moves] == [("a", "half_open"), ("a", "open")]
+            assert running.upstream("b").breaker("gpt", 0).snapshot(time.monotonic()).calls == 0
+            assert [a.result for a in running.attempts] == ["OVERLOADED"]
+            assert [call.fault for call in running.calls] == ["AGENT_GONE"]
 
 
 async def test_an_agent_that_vanishes_while_its_upload_waits_for_the_upstream(tmp_path: Path) -> None:

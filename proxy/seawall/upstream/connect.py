@@ -55,7 +55,9 @@ def environment_proxy(scheme: str, host: str) -> str | None:
     """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for a host, as Python's library reads them."""
     if urllib.request.proxy_bypass(host):
         return None
-    return urllib.request.getproxies_environment().get(scheme)
+    proxy = urllib.request.getproxies_environment().get(scheme)
+    # Without a scheme it is an HTTP proxy, as curl reads it.
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 def proxy_authorization(proxy: str) -> bytes | None:
@@ -71,18 +73,32 @@ async def connect(endpoint: Endpoint, connection: Connection) -> Fault | None:
     """Open `connection`; None when it is ready. The caller bounds the time and cancels."""
     host, port = endpoint.host, endpoint.port
     if endpoint.proxy is not None:
-        url = urlsplit(endpoint.proxy)
-        host, port = url.hostname or "", url.port or 80
+        address = _proxy_address(endpoint.proxy)
+        if address is None:
+            return Fault(Code.CONNECT_FAILED, "the environment's proxy is no valid http:// URL")
+        host, port = address
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         return Fault(Code.DNS_FAILED, f"{host}: {error.strerror or error}")
+    except UnicodeError:
+        return Fault(Code.DNS_FAILED, f"{host}: not a host name (a label is empty or too long)")
     try:
         sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_CONNECTION_ATTEMPT_DELAY)
     except OSError as error:
         return Fault(Code.CONNECT_FAILED, f"{host}:{port}: {error.strerror or error}")
     return await _over(sock, endpoint, connection)
+
+
+def _proxy_address(proxy: str) -> tuple[str, int] | None:
+    """Where a proxy listens; None for what is no URL of a plain HTTP proxy: others would not understand us, and
+    get its password in clear."""
+    try:
+        url = urlsplit(proxy)
+        return (url.hostname, url.port or 80) if url.scheme == "http" and url.hostname else None
+    except ValueError:
+        return None
 
 
 async def _over(sock: socket.socket, endpoint: Endpoint, connection: Connection) -> Fault | None:
@@ -130,7 +146,7 @@ async def _tunnel(sock: socket.socket, endpoint: Endpoint) -> Fault | None:
         if not data or len(answer) > 16384:
             return Fault(Code.CONNECT_FAILED, "the proxy closed the connection")
         answer += data
-    status = answer.split(b" ", 2)[1:2]
-    if status != [b"200"]:
-        return Fault(Code.CONNECT_FAILED, f"the proxy refused the tunnel: {b''.join(status).decode('latin-1')}")
+    status = answer[9:12]
+    if not answer.startswith(b"HTTP/1.") or status[:1] != b"2":
+        return Fault(Code.CONNECT_FAILED, f"the proxy refused the tunnel: {status.decode('latin-1')}")
     return None

@@ -25,13 +25,17 @@ STALE_WITHIN = 1.0
 
 
 class Connection(asyncio.Protocol):
-    """A connection; `release` is called with it when it is free for the next exchange."""
+    """A connection; `release` is called with it when it is free for the next exchange, `stale` when it turned out to
+    have been closed before it was reused."""
 
     transport: asyncio.Transport
 
-    def __init__(self, clock: Clock, release: Callable[["Connection"], None]) -> None:
+    def __init__(
+        self, clock: Clock, release: Callable[["Connection"], None], stale: Callable[["Connection"], None]
+    ) -> None:
         self._clock = clock
         self._release = release
+        self._stale = stale
         self._parser = self._new_parser()
         self._exchange: Exchange | None = None
         self._method = ""
@@ -76,17 +80,20 @@ class Connection(asyncio.Protocol):
                 self.transport.writelines(pieces)
         else:
             self.transport.write(head)
-            self._sending = exchange.sending = True
-            self._sender = asyncio.get_running_loop().create_task(self._send_stream(body, framed, trailers))
+            self._sending = True
+            self._sender = asyncio.get_running_loop().create_task(self._send_stream(exchange, body, framed, trailers))
         return exchange
 
-    async def _send_stream(self, body: Body, framed: bool, trailers: Callable[[], Headers]) -> None:
+    async def _send_stream(self, exchange: Exchange, body: Body, framed: bool, trailers: Callable[[], Headers]) -> None:
         while True:
+            exchange.await_agent(True)
             try:
                 data = await body.read()
             except Refusal as refusal:
                 self._give_up(refusal.fault)
                 return
+            # From here to the next read it is the upstream that is waited for.
+            exchange.await_agent(False)
             if self.closed:
                 return
             if not data:
@@ -104,8 +111,6 @@ class Connection(asyncio.Protocol):
         if framed:
             self.transport.write(last_chunk(trailers()))
         self._sending = False
-        if self._exchange is not None:
-            self._exchange.sending = False
 
     # -- asyncio ---------------------------------------------------------------------------------------------------
 
@@ -127,6 +132,7 @@ class Connection(asyncio.Protocol):
             elif self._heard or self.exchanges == 1 or self._clock.now() - self._sent_at > STALE_WITHIN:
                 exchange.fail(Fault(Code.CONNECTION_LOST, "the upstream closed the connection without an answer"))
             else:
+                self._stale(self)
                 exchange.fail(Fault(Code.STALE_CONNECTION, "the upstream closed an idle connection as it was reused"))
 
     def pause_writing(self) -> None:

@@ -20,8 +20,8 @@ class Exchange:
 
     __slots__ = (
         "_abort", "_chunks", "_clock", "_code", "_deadline", "_fault", "_loop", "_pause", "_paused", "_size", "_timer",
-        "_timer_at", "_waiter", "complete", "has_head", "headers", "on_interim", "reason", "sending", "status",
-        "trailers",
+        "_timer_at", "_waited", "_waiter", "_waits_since", "complete", "has_head", "headers", "on_interim", "reason",
+        "status", "trailers",
     )  # fmt: skip
 
     def __init__(
@@ -44,8 +44,9 @@ class Exchange:
         self.on_interim = on_interim
         self.has_head = False
         self.complete = False
-        self.sending = False
-        """The request's body is still on its way: what is late may be the agent's doing."""
+        self._waited = 0.0
+        self._waits_since: float | None = None
+        """Since when the next part of the request's body is awaited from the agent; None: it is not."""
         self.status = 0
         self.reason = b""
         self.headers: Headers = []
@@ -81,6 +82,12 @@ class Exchange:
                 self._pause(False)
         return data
 
+    @property
+    def agents_seconds(self) -> float:
+        """So long the request waited for its agent's bytes: none of it was the upstream's."""
+        now = self._clock.now()
+        return self._waited + (0.0 if self._waits_since is None else now - self._waits_since)
+
     def expect_by(self, deadline: float | None, code: Code) -> None:
         """Whatever is awaited next must come by `deadline` (on the clock, seconds); else reads give Fault(code)."""
         self._deadline = deadline
@@ -112,6 +119,10 @@ class Exchange:
         if self._size >= HIGH_WATER and not self._paused:
             self._paused = True
             self._pause(True)
+
+    def await_agent(self, waiting: bool) -> None:
+        """The next part of the request's body is awaited from the agent, or has come."""
+        self._waited, self._waits_since = self.agents_seconds, self._clock.now() if waiting else None
 
     def finish(self) -> None:
         self.complete = True

@@ -102,7 +102,9 @@ class Pool:
         return None
 
     async def _connect(self, endpoint: Endpoint, seconds: float | None) -> Connection | Fault:
-        connection = Connection(self._clock, lambda free: self._release(endpoint, free))
+        connection = Connection(
+            self._clock, lambda free: self._release(endpoint, free), lambda dead: self._distrust(endpoint, dead)
+        )
         try:
             async with asyncio.timeout(seconds):
                 fault = await connect(endpoint, connection)
@@ -120,6 +122,13 @@ class Pool:
             return
         connection.idle_since = self._clock.now()
         self._idle.setdefault(endpoint, deque()).append(connection)
+
+    def _distrust(self, endpoint: Endpoint, stale: Connection) -> None:
+        """What has been idle for as long as a stale connection, or longer, has most likely died with it (a restart, a
+        gateway that forgot its flows): it must not use up a call's retries one after the other."""
+        idle = self._idle.get(endpoint)
+        while idle and idle[0].idle_since <= stale.idle_since:
+            idle.popleft().close()
 
     def _schedule(self) -> None:
         if self._sweeper is None and not self._closed:

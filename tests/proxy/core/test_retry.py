@@ -269,6 +269,17 @@ def test_a_keyed_request_that_was_sent_stays_with_its_upstream(code: Code) -> No
     assert not isinstance(_decide(code, standing, Safety.KEYED), Next)
 
 
+@pytest.mark.parametrize("later", [Code.CONNECT_FAILED, Code.CONNECT_TIMEOUT, Code.QUEUE_FULL, Code.QUEUE_TIMEOUT])
+def test_a_keyed_request_that_was_sent_once_goes_nowhere_else_though_a_later_try_never_left(later: Code) -> None:
+    """The first try may have had its effects, and only that upstream knows the key."""
+    never_sent = Standing(at="a", another=True, admissible=True)
+    fresh = _retry(Safety.KEYED, RetrySettings(0, 0.5, 8.0, 20.0))
+    assert isinstance(_next(fresh, Fault(later), never_sent), Next)
+    retry = _retry(Safety.KEYED, RetrySettings(1, 0.5, 8.0, 20.0))
+    assert isinstance(_next(retry, Fault(Code.SERVER_ERROR), never_sent), Wait)
+    assert isinstance(_next(retry, Fault(later), never_sent), Stop)
+
+
 def test_a_keyed_request_is_retried_on_its_upstream_even_where_another_would_be_better() -> None:
     assert isinstance(_decide(Code.TIMEOUT_FIRST_BYTE, ANOTHER, Safety.KEYED), Wait)
 
