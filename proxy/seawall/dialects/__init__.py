@@ -1,4 +1,6 @@
-"""Providers' wire protocols, one public module each. A new dialect is a new module and its name in `_DIALECTS`."""
+"""Providers' wire protocols, one public module each. A new dialect is a new module, an instance in `_DIALECTS`, and one
+name fewer in `policy/unimplemented.py` (documents stand alone and can not ask here).
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from seawall.dialects._json import is_strict, lenient, read
 from seawall.dialects.hints import retry_hint
-from seawall.dialects.sse import is_json
 from seawall.faults import Code, Fault
 from seawall.types import Headers, header
 
@@ -97,18 +97,16 @@ class Said(msgspec.Struct, gc=False):
 _SAID = msgspec.json.Decoder(Said)
 _DETAILS = msgspec.json.Decoder(_Details)
 _TEXT = msgspec.json.Decoder(str)
+_ANY = msgspec.json.Decoder()
 
 
 def said(data: bytes | msgspec.Raw) -> Said | None:
     """The top level of an error, decoded; a bare text is its message. None when it is neither object nor text."""
-    try:
-        return _SAID.decode(data)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return Said(message=_TEXT.decode(data))
-    except (ValueError, RecursionError):
-        return None
+    found = read(_SAID, data)
+    if found is not None:
+        return found
+    text = read(_TEXT, data)
+    return None if text is None else Said(message=text)
 
 
 def inner(body: Said) -> Said | None:
@@ -117,8 +115,8 @@ def inner(body: Said) -> Said | None:
 
 
 def is_something(raw: msgspec.Raw) -> bool:
-    """Whether a raw value is there and more than null, empty or false."""
-    return len(raw) > 2 and bytes(raw) not in (b"null", b"false")
+    """Whether a raw value is there and more than null, empty, zero or false."""
+    return len(raw) > 2 and bytes(raw) != b"null" and bool(read(_ANY, raw))
 
 
 def _names(error: Said) -> list[str]:
@@ -183,7 +181,8 @@ def judge_good(words: Words, status: int, headers: Headers, body: bytes, wall: f
     top = said(body)
     if top is None:
         known = whole or len(body) < WHOLE_BELOW
-        return Fault(Code.TRUNCATED, "the body is not whole JSON", status) if known and not is_json(body) else None
+        good = not known or is_strict(body) or lenient(body) is not None
+        return None if good else Fault(Code.TRUNCATED, "the body is not whole JSON", status)
     error = inner(top)
     if error is None:
         return None

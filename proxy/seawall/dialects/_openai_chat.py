@@ -7,7 +7,8 @@ than expected make an event an unknown one, never an error.
 import msgspec
 
 from seawall.dialects._classify import Said, fault_of, is_something, said
-from seawall.dialects._openai_words import WORDS, usage_of
+from seawall.dialects._json import model_name
+from seawall.dialects._openai_words import FILTERED, WORDS, usage_of
 from seawall.dialects.sse import EventWatch
 from seawall.faults import Code, Fault
 
@@ -73,13 +74,14 @@ class ChatWatch(EventWatch):
     """Terminal is `[DONE]`, or a finish reason for each choice: as many as were asked for, or as have been seen if
     those are more (SEMANTICS §5)."""
 
-    __slots__ = ("_choices", "_finished", "_others")
+    __slots__ = ("_choices", "_filtered", "_finished", "_others")
 
     def __init__(self, choices: int) -> None:
         super().__init__()
         self._choices = choices
         self._others: set[int] = set()  # indices seen besides 0
         self._finished: set[int] = set()
+        self._filtered: set[int] = set()
 
     def _event(self, name: bytes, data: bytes) -> bool:
         try:
@@ -88,7 +90,7 @@ class ChatWatch(EventWatch):
             if data.startswith(b"[DONE]"):
                 self.terminal = True
                 return True
-            return self._odd(data)
+            return self._odd(name, data)
         if chunk.choices:
             for choice in chunk.choices:
                 delta = choice.delta
@@ -99,8 +101,8 @@ class ChatWatch(EventWatch):
                     self._others.add(choice.index)
                 if choice.finish_reason:
                     self._finish(choice.index or 0, choice.finish_reason)
-        if not self.model and isinstance(chunk.model, str):
-            self.model = chunk.model
+        if not self.model:
+            self.model = model_name(chunk.model)
         # The rest is absent or null (four bytes) in nearly all events.
         usage = chunk.usage
         if (
@@ -134,5 +136,10 @@ class ChatWatch(EventWatch):
         if reason in _FAILED:
             self.fault = self.fault or Fault(_FAILED[reason], f"finish_reason {reason}")
         self._finished.add(index)
+        if reason == FILTERED:
+            self._filtered.add(index)
         if len(self._finished) >= max(self._choices, 1 + len(self._others)):
             self.terminal = True
+            # Of several choices those that are left can be used.
+            if self._filtered == self._finished:
+                self.fault = self.fault or Fault(Code.CONTENT_POLICY, f"finish_reason {FILTERED}")

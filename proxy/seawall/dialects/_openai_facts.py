@@ -7,6 +7,9 @@ import re
 
 import msgspec
 
+from seawall.dialects._form import form_model
+from seawall.dialects._json import model_name
+from seawall.dialects._json import read as read_json
 from seawall.types import Facts, Head, Safety, header
 
 _NOTHING = msgspec.Raw(b"")
@@ -35,8 +38,9 @@ _KEYED = re.compile(r"agents/(?:sessions|sessions/[^/]+/events|environments)")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 # References to what only this account holds. Quotes within a JSON string are escaped, so text can not look like it, and
-# a tool's parameter of this name has a schema for a value.
-_OWNED = re.compile(rb'"file_id"\s*:\s*"file-|"type"\s*:\s*"item_reference"')
+# a tool's parameter of this name has a schema for a value. Each begins with a literal, which makes the search quick.
+_FILE = re.compile(rb'"file_id"\s*:\s*"file-')
+_HELD_FOR_TOOLS = re.compile(rb'"vector_store_ids"\s*:\s*\[\s*"|"container"\s*:\s*"')
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -53,7 +57,8 @@ class _Request(msgspec.Struct, gc=False):
 
 
 class _Tool(msgspec.Struct, gc=False):
-    type: str = ""
+    type: str | None = None
+    function: msgspec.Raw = _NOTHING
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
@@ -75,16 +80,14 @@ def read(head: Head, path: str, body: bytes) -> Facts:
     operation = _OPERATIONS.get(resource) if head.method == "POST" else None
     if operation is None and head.method == "POST":
         operation = next((name for prefix, name in _STATELESS_PREFIXES.items() if resource.startswith(prefix)), None)
-        if operation is not None and body[:1] != b"{":
-            return Facts(operation, safety=Safety.SAFE_BILLED)  # a form; its model stays unread
+        if operation is not None and (not body or body.startswith(b"--")):
+            # A form, or too large to be read.
+            return Facts(operation, form_model(body), safety=Safety.SAFE_BILLED)
     if operation is None:
         keyed = _KEYED.fullmatch(resource) and header(head.headers, b"idempotency-key")
         return Facts("other", _model(body), safety=Safety.KEYED if keyed else Safety.UNSAFE, pinned=True)
-    try:
-        request = _REQUEST.decode(body)
-    except (ValueError, RecursionError):
-        return Facts(operation)
-    return _generation(operation, request, body)
+    request = read_json(_REQUEST, body)
+    return Facts(operation) if request is None else _generation(operation, request, body)
 
 
 def _safe(head: Head, resource: str) -> Facts:
@@ -97,23 +100,33 @@ def _safe(head: Head, resource: str) -> Facts:
 
 
 def _model(body: bytes) -> str:
-    try:
-        model = _REQUEST.decode(body).model
-    except (ValueError, RecursionError):
-        return ""
-    return model if isinstance(model, str) else ""
+    if body.startswith(b"--"):
+        return form_model(body)
+    request = read_json(_REQUEST, body)
+    return "" if request is None else model_name(request.model)
 
 
 def _generation(operation: str, request: _Request, body: bytes) -> Facts:
     appends = bool(request.previous_response_id or request.conversation)
-    unsafe = bool(request.background) or appends or _hosted_tools(request)
+    hosted = _hosted_tools(request)
+    unsafe = bool(request.background) or appends or hosted
     return Facts(
         operation,
-        request.model if isinstance(request.model, str) else "",
+        model_name(request.model),
         request.stream is True,
         Safety.UNSAFE if unsafe else Safety.SAFE_BILLED,
-        pinned=appends or bool(request.background) or _OWNED.search(body) is not None,
+        pinned=appends or bool(request.background) or _owned(operation, request, body, hosted),
         choices=_choices(operation, request),
+    )
+
+
+def _owned(operation: str, request: _Request, body: bytes, hosted: bool) -> bool:
+    """Files, items, vector stores, containers and stored prompts are known to the account that made them only."""
+    return (
+        b'"item_reference"' in body
+        or _FILE.search(body) is not None
+        or (hosted and _HELD_FOR_TOOLS.search(bytes(request.tools)) is not None)
+        or (operation == "responses" and bytes(request.prompt)[:1] == b"{")
     )
 
 
@@ -126,7 +139,8 @@ def _hosted_tools(request: _Request) -> bool:
         tools = _TOOLS.decode(request.tools) or []
     except (ValueError, RecursionError):
         return True
-    return any(tool.type not in _HARMLESS_TOOLS for tool in tools)
+    # Mistral's client leaves the type of a function out.
+    return any((tool.type or ("function" if tool.function else "")) not in _HARMLESS_TOOLS for tool in tools)
 
 
 def _choices(operation: str, request: _Request) -> int:

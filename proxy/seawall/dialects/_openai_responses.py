@@ -9,7 +9,8 @@ import re
 import msgspec
 
 from seawall.dialects._classify import Said, fault_of, is_something, said
-from seawall.dialects._openai_words import WORDS, usage_of
+from seawall.dialects._json import model_name, read
+from seawall.dialects._openai_words import FILTERED, WORDS, Reason, usage_of
 from seawall.dialects.sse import EventWatch
 from seawall.faults import Code, Fault
 
@@ -40,6 +41,7 @@ class _Response(msgspec.Struct, gc=False):
     model: object = None
     usage: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
+    incomplete_details: Reason | None = None
 
 
 _EVENT = msgspec.json.Decoder(_Event)
@@ -47,10 +49,7 @@ _RESPONSE = msgspec.json.Decoder(_Response)
 
 
 def _response(raw: msgspec.Raw) -> _Response:
-    try:
-        return _RESPONSE.decode(raw)
-    except (ValueError, RecursionError):
-        return _Response()
+    return read(_RESPONSE, raw) or _Response()
 
 
 class ResponsesWatch(EventWatch):
@@ -72,8 +71,8 @@ class ResponsesWatch(EventWatch):
             if data.startswith(b"[DONE]"):
                 self.terminal = True
                 return True
-            return self._odd(data)
-        kind = event.type
+            return self._odd(name, data)
+        kind = event.type or name.decode("latin-1")
         if event.delta or kind == _PARTIAL:
             self.content = True
             self.progress += 1
@@ -90,18 +89,22 @@ class ResponsesWatch(EventWatch):
             self._error(data, event.error)
         return True
 
-    def _finish(self, kind: str | None, raw: msgspec.Raw) -> None:
+    def _finish(self, kind: str, raw: msgspec.Raw) -> None:
         self.terminal = True
         response = _response(raw)
         self._name(response)
         self.usage = usage_of(response.usage) or self.usage
-        if kind == "response.failed" and not self._poll:
+        if self._poll:
+            return
+        why = response.incomplete_details
+        if kind == "response.failed":
             error = said(response.error) if is_something(response.error) else None
             self.fault = self.fault or fault_of(WORDS, error or Said())
+        elif why is not None and why.reason == FILTERED:
+            self.fault = self.fault or Fault(Code.CONTENT_POLICY, f"incomplete {FILTERED}")
 
     def _name(self, response: _Response) -> None:
-        if isinstance(response.model, str):
-            self.model = response.model
+        self.model = model_name(response.model) or self.model
 
     def _error(self, data: bytes, error: msgspec.Raw) -> None:
         if is_something(error):

@@ -7,6 +7,7 @@ Mistral and vLLM.
 import msgspec
 
 from seawall.dialects._classify import Words, phrase
+from seawall.dialects._json import Count, read
 from seawall.faults import Code
 from seawall.types import Usage
 
@@ -52,6 +53,8 @@ WORDS = Words(
         "authentication_error": Code.UNAUTHORIZED,
         "permission_error": Code.FORBIDDEN,
         "permission_denied": Code.FORBIDDEN,
+        "insufficient_permissions": Code.FORBIDDEN,
+        "missing_scope": Code.FORBIDDEN,
         "model_not_found": Code.NOT_FOUND,
         "not_found_error": Code.NOT_FOUND,
         "invalid_request_error": Code.INVALID_REQUEST,
@@ -80,24 +83,57 @@ WORDS = Words(
         phrase(r"Rate limit [^\n]{0,300}?(?:\bper day\b|-per-day\b|\([RT]PD\))", Code.QUOTA_EXHAUSTED, limited=True),
         phrase(r"This (?:model|endpoint)'s maximum context length is", Code.CONTEXT_LENGTH),
         phrase(r"(?:prompt|input) is too long\b", Code.CONTEXT_LENGTH),
+        phrase(r"Your input exceeds the context window\b", Code.CONTEXT_LENGTH),
+        # Mistral: "Prompt contains 65673 tokens …, too large for model with 32768 maximum context length".
+        phrase(r"Prompt contains \d+ tokens\b", Code.CONTEXT_LENGTH),
         phrase(r"Your request was rejected (?:by|as a result of) (?:our|the) safety system", Code.CONTENT_POLICY),
     ),
 )
 
 
+FILTERED = "content_filter"
+"""The finish reason, and the reason for an incomplete response, of an answer that was withheld."""
+
+
+class Reason(msgspec.Struct, gc=False):
+    reason: object = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: object = None
+
+
+class _Ended(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    incomplete_details: Reason | None = None
+
+
+_ENDED = msgspec.json.Decoder(_Ended)
+
+
+def is_filtered(body: bytes) -> bool:
+    """Whether a whole plain answer was withheld, in all of its choices, by the provider's content filter."""
+    if b"content_filter" not in body:
+        return False
+    ended = read(_ENDED, body) or _Ended()
+    why = ended.incomplete_details
+    reasons: list[object] = [choice.finish_reason for choice in ended.choices or ()] or [why and why.reason]
+    return all(reason == FILTERED for reason in reasons)
+
+
 class _TokenDetails(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
     """Both spellings: chat completions' and responses'."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    prompt_cache_hit_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    prompt_cache_hit_tokens: Count | None = None
     prompt_tokens_details: _TokenDetails | None = None
     completion_tokens_details: _TokenDetails | None = None
     input_tokens_details: _TokenDetails | None = None
@@ -109,19 +145,19 @@ _NO_DETAILS = _TokenDetails()
 
 
 def usage_of(raw: msgspec.Raw) -> Usage | None:
-    """The tokens of a `usage` object; None when it is absent, null or of an unknown form."""
+    """The tokens of a `usage` object; None when it is absent, null, of an unknown form or not about tokens."""
     if len(raw) <= 4:
         return None
-    try:
-        usage = _USAGE.decode(raw)
-    except (ValueError, RecursionError):
+    usage = read(_USAGE, raw)
+    # Transcriptions may be counted in seconds.
+    if usage is None or (usage.prompt_tokens is None and usage.input_tokens is None):
         return None
-    read = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
+    given = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
     written = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
     return Usage(
         input=usage.prompt_tokens or usage.input_tokens or 0,
         output=usage.completion_tokens or usage.output_tokens or 0,
         # DeepSeek counts its cache's hits beside the details.
-        cached=read.cached_tokens or usage.prompt_cache_hit_tokens or 0,
+        cached=given.cached_tokens or usage.prompt_cache_hit_tokens or 0,
         reasoning=written.reasoning_tokens or 0,
     )

@@ -3,6 +3,8 @@ API passes through.
 
 Replay safety of server tools: those that only look up (web search, web fetch) are taken for hosted tools like all
 others, since a fetched URL may have effects, each search is billed, and code execution changes a container.
+
+The words of its errors and the watch for its streams are private modules beside this one.
 """
 
 import re
@@ -10,11 +12,14 @@ import re
 import msgspec
 
 from seawall.dialects import _state
-from seawall.dialects._classify import Said, Words, fault_of, is_something, judge_good, judge_status, phrase, said
+from seawall.dialects._anthropic_messages import MessagesWatch
+from seawall.dialects._anthropic_words import REFUSED, WORDS, counts_of, message_of, total
+from seawall.dialects._classify import judge_good, judge_status
+from seawall.dialects._json import model_name
+from seawall.dialects._json import read as read_json
 from seawall.dialects.base import Watch
 from seawall.dialects.generic import PlainWatch, told
 from seawall.dialects.splice import with_model
-from seawall.dialects.sse import EventWatch
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Safety, Usage, header
 
@@ -38,36 +43,6 @@ _HARMLESS_TOOLS = re.compile(
 )
 # A reference to an uploaded file. Quotes within a JSON string are escaped, so text can not look like it.
 _OWNED = re.compile(rb'"file_id"\s*:\s*"file_')
-
-# From the errors page of the API's documentation, and `ErrorType` and `ErrorDetails` of the SDK.
-_WORDS = Words(
-    exact={
-        "billing_error": Code.QUOTA_EXHAUSTED,
-        "contract_spend_limit_reached": Code.QUOTA_EXHAUSTED,
-        "enforced_spend_limit_reached": Code.QUOTA_EXHAUSTED,
-        "linked_organization_spend_limit_reached": Code.QUOTA_EXHAUSTED,
-        "linked_organization_billing_unavailable": Code.QUOTA_EXHAUSTED,
-        "overloaded_error": Code.OVERLOADED,
-    },
-    general={
-        "rate_limit_error": Code.RATE_LIMITED,
-        "api_error": Code.SERVER_ERROR,
-        "timeout_error": Code.UPSTREAM_TIMEOUT,
-        "invalid_request_error": Code.INVALID_REQUEST,
-        "request_too_large": Code.INVALID_REQUEST,
-        "authentication_error": Code.UNAUTHORIZED,
-        "permission_error": Code.FORBIDDEN,
-        "not_found_error": Code.NOT_FOUND,
-        "conflict_error": Code.CONFLICT,
-    },
-    phrases=(
-        phrase(r"(?:Your )?credit balance is too low", Code.QUOTA_EXHAUSTED),
-        phrase(r"You have reached your specified (?:workspace )?API usage limits", Code.QUOTA_EXHAUSTED),
-        phrase(r"prompt is too long\b", Code.CONTEXT_LENGTH),
-        phrase(r"input length and `max_tokens` exceed context limit", Code.CONTEXT_LENGTH),
-        phrase(r"Output blocked by content filtering policy", Code.CONTENT_POLICY),
-    ),
-)
 
 # `error.type` by the status that seawall answers with; the SDK chooses its exception by the status alone.
 _TYPES = {
@@ -95,122 +70,8 @@ class _Tool(msgspec.Struct, gc=False):
     type: str | None = None
 
 
-class _OutputDetails(msgspec.Struct, gc=False):
-    thinking_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: _OutputDetails | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    model: object = None
-    usage: msgspec.Raw = _NOTHING
-
-
-class _Delta(msgspec.Struct, gc=False):
-    """A signature alone, and what a message_delta brings, is not content."""
-
-    text: object = None
-    partial_json: object = None
-    thinking: object = None
-    citation: object = None
-    content: object = None
-
-
-class _Block(msgspec.Struct, gc=False):
-    type: str | None = None
-    text: object = None
-    thinking: object = None
-
-
-class _Event(msgspec.Struct, gc=False):
-    type: str | None = None
-    delta: _Delta | None = None
-    content_block: _Block | None = None
-    message: msgspec.Raw = _NOTHING
-    usage: msgspec.Raw = _NOTHING
-    error: msgspec.Raw = _NOTHING
-
-
 _REQUEST = msgspec.json.Decoder(_Request)
 _TOOLS = msgspec.json.Decoder(list[_Tool] | None)
-_MESSAGE = msgspec.json.Decoder(_Message)
-_USAGE = msgspec.json.Decoder(_Usage)
-_EVENT = msgspec.json.Decoder(_Event)
-
-
-def _usage(raw: msgspec.Raw, before: Usage | None = None) -> Usage | None:
-    """A `usage` object as Usage, over what an earlier event said. Anthropic counts cached input apart; here it is a
-    part of `input`, as it is with OpenAI."""
-    if len(raw) <= 4:
-        return before
-    try:
-        usage = _USAGE.decode(raw)
-    except (ValueError, RecursionError):
-        return before
-    before = before or Usage()
-    details = usage.output_tokens_details or _OutputDetails()
-    read = usage.cache_read_input_tokens or 0
-    given = (usage.input_tokens or 0) + (usage.cache_creation_input_tokens or 0) + read
-    return Usage(
-        input=given or before.input,
-        output=usage.output_tokens or before.output,
-        cached=read or before.cached,
-        reasoning=details.thinking_tokens or before.reasoning,
-    )
-
-
-class MessagesWatch(EventWatch):
-    """Terminal is `message_stop`. A tool call is content from its block's start, since its input may be empty."""
-
-    __slots__ = ()
-
-    def _event(self, name: bytes, data: bytes) -> bool:
-        try:
-            event = _EVENT.decode(data)
-        except (ValueError, RecursionError):
-            # The SDK skips events without data; a compatible server may end as OpenAI does.
-            return not data or data.startswith(b"[DONE]") or self._odd(data)
-        match event.type or name.decode("latin-1"):
-            case "content_block_delta":
-                delta = event.delta
-                if delta is not None and (
-                    delta.text or delta.partial_json or delta.thinking or delta.citation or delta.content
-                ):
-                    self.content = True
-                    self.progress += 1
-            case "content_block_start":
-                block = event.content_block
-                if block is not None and (block.type not in ("text", "thinking") or block.text or block.thinking):
-                    self.content = True
-                    self.progress += 1
-            case "message_stop":
-                self.terminal = True
-            case "message_start":
-                self.model, usage = _answered(event.message)
-                self.usage = usage or self.usage
-            case "message_delta":
-                self.usage = _usage(event.usage, self.usage)
-            case "error":
-                self._error(data, event)
-        return True
-
-    def _error(self, data: bytes, event: _Event) -> None:
-        raw = event.error if is_something(event.error) else data
-        self.fault = self.fault or fault_of(_WORDS, said(raw) or Said())
-
-
-def _answered(message: bytes | msgspec.Raw) -> tuple[str, Usage | None]:
-    try:
-        found = _MESSAGE.decode(message)
-    except (ValueError, RecursionError):
-        return "", None
-    return found.model if isinstance(found.model, str) else "", _usage(found.usage)
 
 
 def _hosted_tools(request: _Request) -> bool:
@@ -243,11 +104,10 @@ class Anthropic:
         if head.method in _SAFE_METHODS:
             return Facts("other", safety=Safety.SAFE, pinned=resource.partition("/")[0] != "models")
         operation = _OPERATIONS.get(resource, "other") if head.method == "POST" else "other"
-        try:
-            request = _REQUEST.decode(body)
-        except (ValueError, RecursionError):
+        request = read_json(_REQUEST, body)
+        if request is None:
             return Facts(operation, pinned=operation == "other")
-        model = request.model if isinstance(request.model, str) else ""
+        model = model_name(request.model)
         if operation == "other":
             return Facts(operation, model, pinned=True)
         # A held thread is conversation state; a container is the upstream's own.
@@ -267,11 +127,16 @@ class Anthropic:
         self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
     ) -> Fault | None:
         if 200 <= status < 300 and facts.operation != "other":
-            return judge_good(_WORDS, status, headers, body, wall, whole=whole)
-        return judge_status(_WORDS, status, headers, body, wall)
+            fault = judge_good(WORDS, status, headers, body, wall, whole=whole)
+            if fault is None and b"refusal" in body and message_of(body).stop_reason == REFUSED:
+                return Fault(Code.CONTENT_POLICY, f"{status} with stop_reason {REFUSED}", status)
+            return fault
+        return judge_status(WORDS, status, headers, body, wall)
 
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
-        return _answered(body)
+        message = message_of(body)
+        counts = counts_of(message.usage)
+        return model_name(message.model), None if counts is None else total(counts)
 
     def state_made(self, data: bytes) -> str:
         return _state.made(data)

@@ -22,7 +22,8 @@ class Watch(Protocol):
     terminal: bool
     """The dialect's terminal event was seen."""
     fault: Fault | None
-    """An error event (its bytes are released: they are the upstream's own words) or a malformed one (not released)."""
+    """An error event, or an end that tells of withheld content (their bytes are released: they are the upstream's own
+    words, and so is whatever follows them), or a malformed event (not released)."""
     usage: Usage | None
     model: str
     """The model that answered, as the answer says; "" when it does not."""
@@ -64,7 +65,8 @@ class Dialect(Protocol):
     def judge(
         self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
     ) -> Fault | None:
-        """Classify a whole answer (`body` decoded, at least its first 64 KiB); None for a good one. `hint` comes from
+        """Classify a whole answer (`body` decoded, at least its first 64 KiB); None for a good one. An answer that the
+        provider's content filter withheld is CONTENT_POLICY, whatever its status. `hint` comes from
         the answer's headers (retry-after-ms, retry-after, rate-limit resets) or body, see hints.py; `wall` is the time
         of day in seconds since 1970, for HTTP dates. whole: `body` is all of it, so that JSON above 64 KiB that is cut
         off can be told from a beginning."""

@@ -11,9 +11,10 @@ import msgspec
 from seawall.dialects import _openai_facts as facts_of
 from seawall.dialects import _state
 from seawall.dialects._classify import judge_good, judge_status
+from seawall.dialects._json import model_name, read
 from seawall.dialects._openai_chat import ChatWatch
 from seawall.dialects._openai_responses import ResponsesWatch
-from seawall.dialects._openai_words import WORDS, usage_of
+from seawall.dialects._openai_words import FILTERED, WORDS, is_filtered, usage_of
 from seawall.dialects.base import Watch
 from seawall.dialects.generic import PlainWatch, told
 from seawall.dialects.splice import with_model
@@ -95,15 +96,15 @@ class OpenAI:
     ) -> Fault | None:
         # A poll's answer may well tell of a job that failed: the poll itself is good.
         if 200 <= status < 300 and facts.operation != "other" and facts.safety is not Safety.SAFE:
-            return judge_good(WORDS, status, headers, body, wall, whole=whole)
+            fault = judge_good(WORDS, status, headers, body, wall, whole=whole)
+            if fault is None and is_filtered(body):
+                return Fault(Code.CONTENT_POLICY, f"{status} with {FILTERED}", status)
+            return fault
         return judge_status(WORDS, status, headers, body, wall)
 
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
-        try:
-            answer = _ANSWER.decode(body)
-        except (ValueError, RecursionError):
-            return "", None
-        return answer.model if isinstance(answer.model, str) else "", usage_of(answer.usage)
+        answer = read(_ANSWER, body) or _Answer()
+        return model_name(answer.model), usage_of(answer.usage)
 
     def state_made(self, data: bytes) -> str:
         return _state.made(data)

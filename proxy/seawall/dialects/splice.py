@@ -1,4 +1,4 @@
-"""Replace the model's name in a JSON request body and leave every other byte as it came (SEMANTICS §2).
+"""Replace the model's name in a request's body, JSON or a form, and leave every other byte as it came (SEMANTICS §2).
 
 A body whose model can not be found beyond doubt is given back as None: never a guess, never a re-encoded body.
 """
@@ -6,6 +6,9 @@ A body whose model can not be found beyond doubt is given back as None: never a 
 import re
 
 import msgspec
+
+from seawall.dialects._form import with_form_model
+from seawall.dialects._json import read
 
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 
@@ -22,18 +25,19 @@ _DECODER = msgspec.json.Decoder(_Request)
 
 
 def _model(body: bytes) -> object:
-    try:
-        return _DECODER.decode(body).model
-    except (ValueError, RecursionError):
-        return None
+    request = read(_DECODER, body)
+    return None if request is None else request.model
 
 
 def with_model(body: bytes, model: str) -> bytes | None:
-    """The body with another top-level `model`; None when it is not a JSON object with a string of that name.
+    """The body with another top-level `model`; None when it is neither a JSON object with a string of that name nor a
+    form with such a field.
 
     Text that looks the same deeper down or within a string is told apart by decoding the result. Of repeated keys the
     last one counts, as for every usual JSON decoder.
     """
+    if body.startswith(b"--"):
+        return with_form_model(body, model)
     current = _model(body)
     if not isinstance(current, str):
         return None

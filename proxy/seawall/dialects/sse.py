@@ -4,12 +4,10 @@ What goes in comes out: bytes are never changed, only held back until an event i
 makes it raise. What an event means is for the dialects, which subclass `EventWatch`.
 """
 
-import json
 import re
 from abc import ABC, abstractmethod
 
-import msgspec
-
+from seawall.dialects._json import is_strict, lenient
 from seawall.faults import Code, Fault
 from seawall.types import Usage
 
@@ -23,20 +21,6 @@ EDGE = 4096
 _BLANK_LINE = re.compile(rb"(?:\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
-_RAW = msgspec.json.Decoder(msgspec.Raw)
-
-
-def is_json(data: bytes) -> bool:
-    """Whether any usual client would take it for JSON: strict, or as Python's own decoder reads it (NaN, lone
-    surrogates), which the SDKs use."""
-    try:
-        _RAW.decode(data)
-    except (ValueError, RecursionError):
-        try:
-            json.loads(data.decode())
-        except (ValueError, RecursionError):
-            return False
-    return True
 
 
 class EventWatch(ABC):
@@ -109,12 +93,19 @@ class EventWatch(ABC):
         self.fault = before or Fault(Code.TRUNCATED, "the last event is cut off")
         return self._die(b"")
 
-    def _odd(self, data: bytes) -> bool:
-        """Judge an event that does not decode: JSON of an unknown form passes, anything else is malformed."""
-        if is_json(data):
+    def _odd(self, name: bytes, data: bytes) -> bool:
+        """Judge an event that does not decode. JSON of an unknown form passes, and JSON that only lenient decoders read
+        is taken like any other. The rest is malformed, unless the provider has told of an error of its own: what it
+        says behind that is no answer any more, and passes as it came."""
+        if is_strict(data):
             return True
-        self.fault = self.fault or Fault(Code.MALFORMED_EVENT, "an event's data is not JSON")
-        return False
+        strict = lenient(data)
+        if strict is not None:
+            return self._event(name, strict)
+        if self.fault is None:
+            self.fault = Fault(Code.MALFORMED_EVENT, "an event's data is not JSON")
+            return False
+        return True
 
     def _die(self, released: bytes) -> bytes:
         self._dead = True

@@ -68,8 +68,7 @@ def _answer(bench: Bench, method: str, path: str, query: dict[str, str], body: b
             return 200, {"scripts": [{"used": e.machine.used, **_document(e.document)} for e in entries]}
         case "POST", "script":
             documents = msgspec.json.decode(body, type=ScriptDocument | list[ScriptDocument])
-            for document in documents if isinstance(documents, list) else [documents]:
-                bench.scripts.set(document, bench.elapsed())
+            bench.scripts.set(documents if isinstance(documents, list) else [documents], bench.elapsed())
             return 200, {"scripts": len(bench.scripts.entries)}
         case "DELETE", "script":
             return 200, {"removed": bench.scripts.clear(query.get("upstream"), query.get("model"), query.get("path"))}

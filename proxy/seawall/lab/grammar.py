@@ -4,6 +4,7 @@ Words are joined by `+`, parameters follow after `;`. words.py holds the words.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from seawall.lab.plan import Flaky, Part, Scenario, Spec, Status
 from seawall.lab.words import FaultSyntaxError, part_of
@@ -117,4 +118,5 @@ def _with_status(part: Part, field: str, value: str) -> Part:
     status = part.fields.get("status")
     if not isinstance(status, Status):
         return part
-    return Part({**part.fields, "status": replace(status, **{field: value})}, part.gate)  # type: ignore[arg-type]
+    changes: dict[str, Any] = {field: value}
+    return Part({**part.fields, "status": replace(status, **changes)}, part.gate)

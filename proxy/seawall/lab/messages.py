@@ -111,7 +111,9 @@ class Messages:
             return b"event: error\ndata: %b\n\n" % FAMILY.error(trouble, Status(), mint)
 
         frames = [_frame(event) for event in _events(message, said)]
-        return Answer(frames, SSE, stream=True, prelude=3, terminal=2, error_event=error_event)
+        # A tool call is content from its block's start, a text from its first delta.
+        prelude = 1 if said.calls else 3
+        return Answer(frames, SSE, stream=True, prelude=prelude, terminal=2, error_event=error_event)
 
 
 def _frame(event: dict[str, object]) -> bytes:

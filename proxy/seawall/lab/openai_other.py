@@ -10,6 +10,8 @@ from seawall.lab.chat import DONE, FAMILY, SSE, data, error_event
 from seawall.lab.plan import Scenario, Trouble
 
 _DIMENSIONS = 1536
+_MOST_NUMBERS = 4_000_000
+"""In all vectors of one answer: what 2,048 texts of the usual size need, and a bound on memory."""
 
 
 def _model(body: Json) -> str:
@@ -56,7 +58,7 @@ class Embeddings:
             raise RejectedError(Trouble.INVALID, "input: can not be empty")
         texts: list[Any] = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
         size = count(body, "dimensions", _DIMENSIONS) or _DIMENSIONS
-        if size > 8192 or len(texts) > 2048:
+        if len(texts) > 2048 or size * len(texts) > _MOST_NUMBERS:
             raise RejectedError(Trouble.INVALID, "too many inputs or dimensions")
         packed = body.get("encoding_format") == "base64"
         used = sum(tokens(str(text)) for text in texts)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from seawall.clock import Rng
 
@@ -199,7 +200,7 @@ Gate = Flaky | Flap | FirstOf
 class Part:
     """One word of a fault text: the Plan fields it sets, and when."""
 
-    fields: Mapping[str, object]
+    fields: Mapping[str, Any]
     gate: Gate | None = None
 
 
@@ -215,13 +216,13 @@ class Spec:
         """The plan of one attempt: `elapsed` seconds since the lab began, `nth` attempts before it under its key."""
         if self.gate is not None and not self.gate.hits(elapsed=elapsed, nth=nth, rng=rng):
             return HEALTHY
-        merged: dict[str, object] = {}
+        merged: dict[str, Any] = {}
         for part in self.parts:
             if part.gate is None or part.gate.hits(elapsed=elapsed, nth=nth, rng=rng):
                 merged.update(part.fields)
-        return replace(HEALTHY, **merged) if merged else HEALTHY  # type: ignore[arg-type]
+        return replace(HEALTHY, **merged) if merged else HEALTHY
 
 
 HEALTHY = Plan()
-NO_FIELDS: Mapping[str, object] = MappingProxyType({})
+NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 OK = Spec("ok")

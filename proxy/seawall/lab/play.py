@@ -17,14 +17,18 @@ _UNINTERRUPTED = 256 * 1024
 _LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: closing sends RST
 
 
-async def play(actions: Iterable[Action], exchange: Exchange, first_byte: Callable[[], None]) -> int:
-    """Play to the end; `first_byte` is called when the answer begins. Returns the bytes sent outside of the framing."""
+async def play(actions: Iterable[Action], exchange: Exchange, sending: Callable[[int | None], None]) -> int:
+    """Play to the end. `sending` is called before anything but a body leaves, with the status that the agent will see,
+    or None where it is no final head. Returns the bytes sent outside of the framing."""
     raw = 0
-    begun = False
     for action in actions:
-        if not begun and isinstance(action, Start | Raw | Inform):
-            begun = True
-            first_byte()
+        match action:
+            case Start(status):
+                sending(status)
+            case Raw(data):
+                sending(int(data[9:12]) if data.startswith(b"HTTP/1.1 ") else None)
+            case Inform():
+                sending(None)
         match action:
             case Send(data):
                 if exchange.head.method != "HEAD":

@@ -104,7 +104,8 @@ class Responses:
                 return _frame({"type": "response.failed", "response": broken, "sequence_number": sent})
             return _frame({"type": "error", **brief, "param": None, "sequence_number": sent})
 
-        prelude = 3 if said.calls else 4
+        # A tool call is content from its item on, a text from its first delta.
+        prelude = 2 if said.calls else 4
         return Answer(frames, SSE, stream=True, prelude=prelude, terminal=1, error_event=error_event)
 
 

@@ -116,7 +116,10 @@ def build(document: ScriptDocument, elapsed: float) -> Steps | Schedule:
 
 
 def _seconds(value: str | float) -> float:
-    return seconds(value) if isinstance(value, str) else float(value)
+    number = seconds(value) if isinstance(value, str) else float(value)
+    if number < 0:
+        raise FaultSyntaxError(f"a time may not be negative: {value}")
+    return number
 
 
 @dataclass(slots=True)
@@ -131,11 +134,11 @@ class Scripts:
 
     entries: dict[tuple[str | None, str | None, str | None], Entry] = field(default_factory=dict)
 
-    def set(self, document: ScriptDocument, elapsed: float) -> None:
-        """Raises FaultSyntaxError, and then changes nothing."""
-        entry = Entry(document, build(document, elapsed))
-        self.entries.pop(document.match, None)
-        self.entries[document.match] = entry
+    def set(self, documents: list[ScriptDocument], elapsed: float) -> None:
+        """All of them, or none. Raises FaultSyntaxError, and then changes nothing."""
+        for entry in [Entry(document, build(document, elapsed)) for document in documents]:
+            self.entries.pop(entry.document.match, None)
+            self.entries[entry.document.match] = entry
 
     def clear(self, upstream: str | None = None, model: str | None = None, path: str | None = None) -> int:
         """Forget the scripts that are set for these (all of them when nothing is named); returns how many."""

@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 
 from seawall.clock import Clock, SystemClock
-from seawall.lab.answer import Answer, Json, Mint, RejectedError
+from seawall.lab.answer import Json, Mint, RejectedError
 from seawall.lab.attempts import Attempt, Ring
 from seawall.lab.control import control
-from seawall.lab.families import Family, trouble_of
+from seawall.lab.errors import bent, error_answer
+from seawall.lab.families import Family
 from seawall.lab.grammar import parse_model, parse_steps
 from seawall.lab.perform import perform
-from seawall.lab.plan import HEALTHY, Break, Plan, Spec, Status, Trouble
+from seawall.lab.plan import HEALTHY, Plan, Spec, Status, Trouble
 from seawall.lab.play import play
 from seawall.lab.probe import FAMILY, echo, look
 from seawall.lab.routes import Routes, labelled
@@ -30,6 +31,10 @@ from seawall.server.listener import Server, serve
 from seawall.types import Headers, header
 
 _REMEMBERED = 10_000
+# What agents send and records keep is cut or refused above these, so that memory stays bounded (some 100 MB at worst).
+_LONGEST = 4096
+_LONGEST_FIELD = 64
+_MOST_FIELDS = 200
 _BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of a request body that are kept to be read as JSON; larger ones are only counted and hashed."""
 
@@ -90,7 +95,7 @@ class Lab:
     ) -> None:
         """As `POST /_lab/script`. Raises FaultSyntaxError."""
         document = ScriptDocument(upstream, model, path, steps, schedule, windows, then, repeat)
-        self.scripts.set(document, self.elapsed())
+        self.scripts.set([document], self.elapsed())
 
     async def listen(self, port: int) -> None:
         """Raises OSError where the address can not be had."""
@@ -134,9 +139,9 @@ class Lab:
             received=self.elapsed(),
             upstream=upstream,
             method=head.method,
-            path=path,
-            key=(header(head.headers, b"x-lab-key") or b"").decode("latin-1"),
-            header_names=[name.decode("latin-1") for name, _ in head.headers],
+            path=path[:_LONGEST],
+            key=(header(head.headers, b"x-lab-key") or b"").decode("latin-1")[:_LONGEST],
+            header_names=[name.decode("latin-1")[:_LONGEST_FIELD] for name, _ in head.headers[:_MOST_FIELDS]],
             peer=f"{peer[0]}:{peer[1]}" if peer else "",
         )
         self.ring.add(attempt)
@@ -159,19 +164,21 @@ class Lab:
                 family, attempt.operation = operation.family, operation.name
                 answer = operation.answer(_needed(document), plan.scenario, mint)
         except RejectedError as refused:
-            answer = _error(family, Status(trouble=refused.trouble, message=refused.message), mint)
+            answer = error_answer(family, Status(trouble=refused.trouble, message=refused.message), mint)
         except FaultSyntaxError as error:
-            answer = _error(family, Status(trouble=Trouble.NOT_FOUND, message=str(error)), mint)
+            answer = error_answer(family, Status(trouble=Trouble.NOT_FOUND, message=str(error)), mint)
         attempt.dialect = family.name
-        answer, exhausted = _bent(answer, plan, family, mint)
+        answer, exhausted = bent(answer, plan, family, mint)
         attempt.healthy = plan.healthy and answer.status < 400
 
-        def first_byte() -> None:
-            attempt.first_byte = self.elapsed()
-            attempt.status = answer.status if plan.huge is None else 200
+        def sending(status: int | None) -> None:
+            if attempt.first_byte is None:
+                attempt.first_byte = self.elapsed()
+            if attempt.status is None:
+                attempt.status = status
 
         fields = [*self._fields(family, mint, exhausted=exhausted), *answer.headers]
-        return await play(perform(answer, plan, fields, self._rng), exchange, first_byte)
+        return await play(perform(answer, plan, fields, self._rng), exchange, sending)
 
     async def _read(self, exchange: Exchange, attempt: Attempt) -> bytes:
         digest, chunks = sha256(), list[bytes]()
@@ -195,7 +202,7 @@ class Lab:
         elapsed = self.elapsed()
         asked = header(exchange.head.headers, b"x-lab-fault")
         if asked is not None:
-            text = asked.decode("latin-1")
+            text = _short(asked.decode("latin-1"), "x-lab-fault")
             steps = self._parsed(text)
             nth = self._nth("header", attempt.key or text)
             spec = steps[min(nth, len(steps) - 1)]
@@ -250,7 +257,7 @@ def _document(method: str, body: bytes) -> Any:
         return None
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -266,38 +273,13 @@ def _note_facts(attempt: Attempt, document: Any, path: str) -> None:
     """Model and stream; a warehouse's name, or a pipeline's, stands where a model's would."""
     if isinstance(document, dict):
         model = document.get("model") or document.get("warehouse")
-        attempt.model = model if isinstance(model, str) else ""
+        attempt.model = _short(model, "model") if isinstance(model, str) else ""
         attempt.stream = document.get("stream") is True
     elif path.startswith("/warehouse/pipelines/"):
-        attempt.model = path.split("/")[3]
+        attempt.model = _short(path.split("/")[3], "pipeline")
 
 
-def _error(family: Family, status: Status, mint: Mint) -> Answer:
-    """An error answer in the family's words."""
-    trouble = status.trouble or trouble_of(status.code or 500)
-    code = status.code or family.status(trouble)
-    if 200 <= code < 400:
-        return Answer([b""] if status.body is None else [status.body.encode()], status=code)
-    if status.body is not None:
-        answer = Answer([status.body.encode()], status=code)
-    else:
-        answer = Answer([family.error(trouble, status, mint)], status=code)
-    if status.retry_after is not None:
-        answer.headers.append((b"retry-after", status.retry_after.encode("latin-1")))
-    if status.retry_after_ms is not None:
-        answer.headers.append((b"retry-after-ms", status.retry_after_ms.encode("latin-1")))
-    return answer
-
-
-def _bent(answer: Answer, plan: Plan, family: Family, mint: Mint) -> tuple[Answer, bool]:
-    """The answer with the plan's error in its place, and whether a rate limit is used up."""
-    broken = plan.breakage
-    if plan.status is not None:
-        code = plan.status.code or family.status(plan.status.trouble or Trouble.SERVER)
-        return _error(family, plan.status, mint), code == 429
-    trouble = plan.error_body
-    if broken is not None and broken.how in (Break.ERROR, Break.FAILED) and not answer.stream:
-        trouble = broken.trouble
-    if trouble is not None and answer.status < 400:
-        return Answer([family.error(trouble, Status(), mint)]), False
-    return answer, False
+def _short(text: str, name: str) -> str:
+    if len(text) > _LONGEST:
+        raise RejectedError(Trouble.INVALID, f"{name}: at most {_LONGEST} characters")
+    return text

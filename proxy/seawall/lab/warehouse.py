@@ -13,7 +13,9 @@ from seawall.lab.families import Warehouse
 from seawall.lab.plan import Scenario, Status, Trouble
 
 FAMILY = Warehouse()
-_KEPT = 10_000
+_KEPT = 2_000
+_LARGEST = 32 * 1024
+"""Bytes of one query or job; 64 MB of them are kept at most."""
 _QUERY_SECONDS = 0.2
 _JOB_SECONDS = (0.1, 0.5)
 """Until a job runs, and until it is done, counted from its creation."""
@@ -44,7 +46,8 @@ class Store:
 
     def by_key(self, key: str | None) -> str | None:
         """The id that was made under an idempotency key."""
-        return self._keys.get(key) if key is not None else None
+        id_ = self._keys.get(key) if key is not None else None
+        return id_ if id_ in self._kept else None
 
 
 class PostQuery:
@@ -61,15 +64,16 @@ class PostQuery:
         sql = body.get("sql")
         if not isinstance(sql, str) or not sql.strip():
             raise RejectedError(Trouble.INVALID, "sql: must be a statement")
-        number = min(count(body, "rows", 3) or 3, 100_000)
+        _check_size(sql)
         id_ = mint.id("q-", 16)
-        done = {"id": id_, "status": "SUCCEEDED", "sql": sql, **_result(f"{mint.seed}/{sql}", number)}
-        self._store.put(id_, self._now, done)
+        query = {"id": id_, "sql": sql, "rows": min(count(body, "rows", 3) or 3, 100_000)}
+        self._store.put(id_, self._now, query)
         if body.get("wait") is False:
             headers = [(b"location", f"/warehouse/queries/{id_}".encode()), (b"retry-after", b"1")]
             answer = plain({"id": id_, "status": "RUNNING", "sql": sql}, 202)
             answer.headers = headers
             return answer
+        done = _done(query, mint.seed)
         match body.get("format", "json"):
             case "csv":
                 lines = [done["columns"], *done["rows"]]
@@ -92,10 +96,10 @@ class GetQuery:
         self._id = id_
 
     def answer(self, body: Json, scenario: Scenario, mint: Mint) -> Answer:
-        since, done = self._store.get(self._id)
+        since, query = self._store.get(self._id)
         if self._now - since < _QUERY_SECONDS:
-            return plain({"id": self._id, "status": "RUNNING", "sql": done["sql"]})
-        return plain(done)
+            return plain({"id": self._id, "status": "RUNNING", "sql": query["sql"]})
+        return plain(_done(query, mint.seed))
 
 
 class PostJob:
@@ -117,6 +121,7 @@ class PostJob:
         if known is not None:
             return plain(_job(*self._store.get(known), self._now))
         id_ = mint.id("job-", 16)
+        _check_size(encode(body))
         self._store.put(id_, self._now, {**body, "id": id_}, self._key)
         answer = plain(_job(*self._store.get(id_), self._now), 201)
         answer.headers = [(b"location", f"/warehouse/jobs/{id_}".encode())]
@@ -162,10 +167,17 @@ def _job(since: float, document: Mapping[str, Any], now: float) -> dict[str, Any
     return {**document, "status": status}
 
 
-def _result(source: str, number: int) -> dict[str, Any]:
-    rng = random.Random(source)
-    rows = [[at + 1, rng.choice(_REGIONS), round(rng.uniform(10, 1000), 2)] for at in range(number)]
-    return {"columns": ["id", "region", "amount"], "rows": rows, "row_count": number}
+def _check_size(given: str | bytes) -> None:
+    if len(given) > _LARGEST:
+        raise RejectedError(Trouble.CONTEXT, f"at most {_LARGEST} bytes")
+
+
+def _done(query: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The result, made anew for whoever asks rather than kept: the same for the same seed and statement."""
+    rng = random.Random(f"{seed}/{query['sql']}")
+    rows = [[at + 1, rng.choice(_REGIONS), round(rng.uniform(10, 1000), 2)] for at in range(query["rows"])]
+    told = {"id": query["id"], "status": "SUCCEEDED", "sql": query["sql"]}
+    return {**told, "columns": ["id", "region", "amount"], "rows": rows, "row_count": len(rows)}
 
 
 def _csv_line(values: list[Any]) -> bytes:

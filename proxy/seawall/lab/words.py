@@ -6,6 +6,7 @@ A word sets fields of a Plan and nothing else. A text that no word matches is an
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from seawall.lab.plan import (
     HALF,
@@ -102,8 +103,8 @@ def _flap(m: re.Match[str]) -> Part:
     return _gated(Flap(up, down), m[3])
 
 
-def _scenario(**fields: object) -> Part:
-    return _set(scenario=replace(Scenario(), **fields))  # type: ignore[arg-type]
+def _scenario(**fields: Any) -> Part:
+    return _set(scenario=replace(Scenario(), **fields))
 
 
 def _word(form: str, example: str, pattern: str, effect: str, part: Callable[[re.Match[str]], Part]) -> Word:

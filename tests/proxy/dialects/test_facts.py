@@ -45,10 +45,18 @@ def test_chat_facts_with_and_without_the_version(prefix: str) -> None:
         ("responses", {"model": "m", "input": [{"type": "item_reference", "id": "msg_1"}]}, "responses", BILLED, True),
         ("responses", {"input": [{"content": [{"file_id": "file-1"}]}]}, "responses", BILLED, True),
         ("responses", {"input": '"file_id":"file-1"'}, "responses", BILLED, False),
+        ("responses", {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, "responses", UNSAFE, True),
+        ("responses", {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "responses", UNSAFE, True),
+        ("responses", {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
+         "responses", UNSAFE, False),
+        ("responses", {"prompt": {"id": "pmpt_1"}}, "responses", BILLED, True),
+        ("responses", {"input": "item_reference, item_reference"}, "responses", BILLED, False),
         ("responses/input_tokens", {"model": "m"}, "count_tokens", BILLED, False),
         ("responses/resp_1/cancel", {}, "other", UNSAFE, True),
         ("chat/completions", {"tools": [{"type": "function", "parameters": {"properties": {"file_id": {}}}}]},
          "chat", BILLED, False),
+        ("chat/completions", {"tools": [{"function": {"name": "f"}}]}, "chat", BILLED, False),
+        ("chat/completions", {"tools": [{"type": None, "name": "f"}]}, "chat", UNSAFE, False),
         ("chat/completions", {"web_search_options": {}}, "chat", UNSAFE, False),
         ("chat/completions", {"plugins": [{"id": "web"}]}, "chat", UNSAFE, False),
         ("chat/completions", {"tools": [{"type": "browser_search"}]}, "chat", UNSAFE, False),
@@ -158,6 +166,77 @@ def test_anthropic_facts_and_reads() -> None:
 )  # fmt: skip
 def test_generic_goes_by_method_and_key(method: str, headers: Headers, safety: Safety) -> None:
     assert read("Generic", method, "/api/2.0/sql/statements", b"{}", headers) == Facts("other", safety=safety)
+
+
+ODD = '{"model": "m", "stream": true, "text": %s}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [(ODD % '"\\ud83d"').encode(), (ODD % "NaN").encode(), b"\xef\xbb\xbf" + (ODD % "1").encode(),
+     (ODD % "1").encode("utf-16"), b'{"\\u006dodel": "m", "str\\u0065am": true}', (ODD % ("9" * 400)).encode(),
+     b'{"model": "first", "model": "m", "stream": true}', b' \n{"stream": true, "x": {"model": "no"}, "model": "m"}'],
+)  # fmt: skip
+def test_whatever_json_a_provider_may_read_is_read(body: bytes) -> None:
+    assert read("OpenAI", "POST", "/chat/completions", body) == Facts("chat", "m", True, BILLED)
+    assert read("Anthropic", "POST", "/messages", body) == Facts("messages", "m", True, BILLED)
+
+
+@pytest.mark.parametrize("model", ["m" * 513, 5, None, ["m"], {"name": "m"}])
+def test_what_is_no_name_is_no_model(model: object) -> None:
+    assert read("OpenAI", "POST", "/chat/completions", {"model": model}) == Facts("chat", safety=BILLED)
+    assert read("OpenAI", "POST", "/files", {"model": model}).model == ""
+    assert read("Anthropic", "POST", "/messages", {"model": model}) == Facts("messages", safety=BILLED)
+    answer = json.dumps({"model": model}).encode()
+    assert OPENAI.answered(Facts("chat"), answer) == ANTHROPIC.answered(Facts("messages"), answer) == ("", None)
+
+
+def form(*parts: tuple[str, bytes], boundary: str = "----x1") -> bytes:
+    lines = [
+        f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + value + b"\r\n"
+        for head, value in parts
+    ]
+    return b"".join(lines) + f"--{boundary}--\r\n".encode()
+
+
+FILE = (
+    'name="file"; filename="model.mp3"\r\nContent-Type: audio/mpeg',
+    b"\xff\r\n\r\n" + b'name="model"\r\n\r\nno' * 9,
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        (form(('name="model"', b"whisper-1"), FILE), "whisper-1"),
+        (form(FILE, ('name="language"', b"en"), ('name="model"', b"whisper-1")), "whisper-1"),
+        (form(("name=model", b"m")), "m"),
+        (form(("name=model", b"m")).replace(b"data; ", b"data;"), "m"),
+        (form(('name="model"\r\nContent-Type: text/plain', b"m")), "m"),
+        (form(FILE), ""),
+        (form(('name="x-model"', b"no"), ('name="models"', b"no")), ""),
+        (form(('name="model"', b"x" * 9999)), ""),
+        (form(('name="model"', b"m"))[:-14], ""),
+        (b"--", ""),
+        (b"", ""),
+    ],
+)
+@pytest.mark.parametrize(("path", "operation"), [("audio/transcriptions", "audio"), ("images/edits", "images")])
+def test_the_model_of_a_form_is_read_and_replaced(path: str, operation: str, body: bytes, model: str) -> None:
+    assert read("OpenAI", "POST", f"/v1/{path}", body) == Facts(operation, model, safety=BILLED)
+    other = OPENAI.with_model(path, body, "other")
+    if not model:
+        assert other is None
+        return
+    assert other is not None
+    head, _, tail = body.partition(f"\r\n\r\n{model}\r\n".encode())
+    assert other == (path, head + b"\r\n\r\nother\r\n" + tail)
+    assert OPENAI.with_model(path, body, "two\r\nlines") is None
+
+
+def test_the_model_of_a_form_is_read_where_nothing_else_is_known() -> None:
+    facts = read("OpenAI", "POST", "/v1/videos", form(('name="model"', b"sora-2")))
+    assert facts == Facts("other", "sora-2", pinned=True)
 
 
 @given(st.sampled_from(sorted(REGISTRY)), st.sampled_from(["GET", "POST", "BREW"]), st.text(max_size=30), st.binary())

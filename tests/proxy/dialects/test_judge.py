@@ -116,7 +116,8 @@ def test_anthropic_errors(status: int, error: dict[str, object], expected: Code)
         ("OpenAI", {"error": "it broke"}, Code.SERVER_ERROR),
         ("OpenAI", {"error": None, "choices": []}, None),
         ("OpenAI", {"error": "", "choices": []}, None),
-        ("OpenAI", {"choices": [{"message": {"content": '{"error": 1}'}, "finish_reason": "content_filter"}]}, None),
+        ("OpenAI", {"choices": [{"message": {"content": '{"error": 1}'}, "finish_reason": "stop"}]}, None),
+        ("OpenAI", {"error": {}, "choices": []}, None),
         ("OpenAI", {"choices": [{"message": {"error": {"code": 500}}}]}, None),
         ("Anthropic", {"type": "error", "error": {"type": "overloaded_error"}}, Code.OVERLOADED),
         ("Anthropic", {"type": "message", "content": [{"type": "text", "text": "error"}]}, None),
@@ -126,6 +127,60 @@ def test_errors_within_a_200(dialect: str, body: object, expected: Code | None) 
     fault = judge(dialect, 200, body)
     assert code(fault) is expected
     assert fault is None or fault.status == 200
+
+
+FILTERED: list[tuple[str, str, object, bool]] = [
+    ("OpenAI", "chat", {"choices": [{"finish_reason": "content_filter"}]}, True),
+    ("OpenAI", "chat", {"choices": [{"finish_reason": "content_filter"}, {"finish_reason": "stop"}]}, False),
+    ("OpenAI", "chat", {"choices": [{"finish_reason": "stop", "message": {"content": "content_filter"}}]}, False),
+    ("OpenAI", "chat", {"choices": [], "note": "content_filter"}, False),
+    ("OpenAI", "responses", {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, True),
+    ("OpenAI", "responses", {"incomplete_details": None, "text": "content_filter"}, False),
+    ("Anthropic", "messages", {"content": [], "stop_reason": "refusal"}, True),
+    ("Anthropic", "messages", {"content": [{"text": "a refusal"}], "stop_reason": "end_turn"}, False),
+]
+
+
+@pytest.mark.parametrize(("dialect", "operation", "body", "filtered"), FILTERED)
+def test_an_answer_that_the_provider_withheld_is_a_fault(
+    dialect: str, operation: str, body: object, filtered: bool
+) -> None:
+    fault = judge(dialect, 200, body, facts=Facts(operation, safety=Safety.SAFE_BILLED), whole=True)
+    assert code(fault) is (Code.CONTENT_POLICY if filtered else None)
+    # Asking for a job's state is another thing than the job.
+    if dialect == "OpenAI":
+        assert judge(dialect, 200, body, facts=Facts(operation, safety=Safety.SAFE)) is None
+
+
+@pytest.mark.parametrize("text", ["Prompt contains 65673 tokens, too large for model with 32768 maximum context length",
+                                  "Your input exceeds the context window of this model."])  # fmt: skip
+def test_context_lengths_in_the_words_of_others(text: str) -> None:
+    assert code(judge("OpenAI", 400, {"error": {"message": text}})) is Code.CONTEXT_LENGTH
+    assert code(judge("OpenAI", 400, {"error": {"message": f"quoted: {text}"}})) is Code.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [{"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": 10**400, "completion_tokens": 2},
+     {"prompt_tokens": 1.5, "completion_tokens": 2}, {"type": "duration", "seconds": 7}, {}, None, "many"],
+)  # fmt: skip
+def test_what_is_no_count_of_tokens_is_not_counted(usage: object) -> None:
+    body = json.dumps({"model": "m-1", "usage": usage}).encode()
+    assert REGISTRY["OpenAI"].answered(Facts("chat"), body) == ("m-1", None)
+    if isinstance(usage, dict):
+        usage = {key.replace("prompt", "input"): value for key, value in usage.items()}
+    body = json.dumps({"model": "m-1", "usage": usage}).encode()
+    model, counted = REGISTRY["Anthropic"].answered(Facts("messages"), body)
+    assert (model, counted or Usage()) == ("m-1", Usage())
+
+
+@pytest.mark.parametrize("text", ["\\ud83d", "\\ude00 cut"])
+def test_half_a_character_hides_neither_model_nor_usage_nor_error(text: str) -> None:
+    body = b'{"text": "%b", "model": "m-1", "usage": {"prompt_tokens": 5}}' % text.encode()
+    assert REGISTRY["OpenAI"].answered(Facts("chat"), body) == ("m-1", Usage(5))
+    body = b'{"error": {"code": "insufficient_quota", "message": "%b"}}' % text.encode()
+    assert code(judge("OpenAI", 429, body)) is Code.QUOTA_EXHAUSTED
+    assert code(judge("OpenAI", 200, body)) is Code.QUOTA_EXHAUSTED
 
 
 @pytest.mark.parametrize(

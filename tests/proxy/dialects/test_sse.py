@@ -23,7 +23,7 @@ class Recorder(EventWatch):
 
     def _event(self, name: bytes, data: bytes) -> bool:
         self.seen.append((name, data))
-        return not data.startswith(b"!") or self._odd(data)
+        return not data.startswith(b"!") or self._odd(name, data)
 
     def _oversized(self, name: bytes, head: bytes, tail: bytes) -> None:
         self.large.append((name, tail[-8:]))

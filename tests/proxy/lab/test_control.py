@@ -1,10 +1,12 @@
 """The control endpoint: attempts, scripts, connections, grammar; and the endpoints that show what arrives."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 
 from seawall.lab import Lab, start_lab
@@ -51,6 +53,37 @@ async def test_a_client_that_goes_away_is_noted(lab: Lab, http: httpx.AsyncClien
     assert not attempt.healthy
 
 
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("garbage", None), ("early-hints+reset", None), ("early-hints+429", 429), ("bad-header", 200), ("bad-chunk", 200),
+     ("huge-1k", 200), ("reset", None), ("502", 502)],
+)  # fmt: skip
+async def test_an_attempt_has_the_status_that_was_sent(
+    lab: Lab, http: httpx.AsyncClient, fault: str, status: int | None
+) -> None:
+    with contextlib.suppress(httpx.TransportError):
+        await http.post("/v1/chat/completions", json=CHAT, headers={"x-lab-fault": fault})
+    (attempt,) = lab.attempts()
+    assert attempt.status == status
+    assert (attempt.first_byte is None) is (fault == "reset")
+
+
+async def test_what_is_kept_of_a_request_is_bounded(lab: Lab, http: httpx.AsyncClient) -> None:
+    long = "m" * 5000
+    headers = [(f"x-{number}-{long[:200]}", "v") for number in range(60)]
+    for body, fields in (({**CHAT, "model": long}, headers), (CHAT, [("x-lab-fault", "ok" + long)])):
+        answer = await http.post("/v1/chat/completions", json=body, headers=fields)
+        assert answer.status_code == 400
+        assert "4096 characters" in answer.json()["error"]["message"]
+    await http.post("/" + long, json=CHAT, headers={"x-lab-key": long})
+    assert all(len(msgspec.json.encode(attempt)) < 20_000 for attempt in lab.attempts())
+
+
+async def test_a_body_that_is_nested_without_end_is_no_document(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/chat/completions", content=b"[" * 100_000)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 async def test_attempts_can_be_forgotten(http: httpx.AsyncClient) -> None:
     await http.post("/v1/chat/completions", json=CHAT)
     assert (await http.delete("/_lab/attempts")).json() == {"total": 0}
@@ -71,7 +104,8 @@ async def test_a_script_is_set_used_shown_and_removed(http: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize(
-    "body", ['{"steps": ["nonsense"]}', '{"stepz": []}', "{", '{"steps": [], "schedule": []}', '{"steps": [3]}']
+    "body",
+    ['{"steps": ["nonsense"]}', '{"stepz": []}', "{", '{"steps": [], "schedule": []}', '{"steps": [3]}'],
 )
 async def test_a_bad_script_is_refused_with_a_reason(http: httpx.AsyncClient, body: str) -> None:
     answer = await http.post("/_lab/script", content=body)

@@ -14,7 +14,7 @@ def faults(scripts: Scripts, times: list[float], upstream: str = "east") -> list
 
 def scripted(document: ScriptDocument, at: float = 0.0) -> Scripts:
     scripts = Scripts()
-    scripts.set(document, at)
+    scripts.set([document], at)
     return scripts
 
 
@@ -49,7 +49,7 @@ def test_the_most_exact_script_decides_whatever_the_order() -> None:
         documents = [ScriptDocument(steps=["500"], repeat=True)]
         documents.append(ScriptDocument(upstream="east", path="/p", steps=["503"], repeat=True))
         for document in reversed(documents) if order else documents:
-            scripts.set(document, 0.0)
+            scripts.set([document], 0.0)
         assert faults(scripts, [0.0]) == ["503"]
         assert faults(scripts, [0.0], upstream="west") == ["500"]
 
@@ -60,7 +60,7 @@ def test_a_script_for_another_upstream_says_nothing() -> None:
 
 def test_setting_the_same_match_replaces_and_clearing_forgets() -> None:
     scripts = scripted(ScriptDocument(upstream="east", steps=["503"]))
-    scripts.set(ScriptDocument(upstream="east", steps=["429"]), 0.0)
+    scripts.set([ScriptDocument(upstream="east", steps=["429"])], 0.0)
     assert faults(scripts, [0.0]) == ["429"]
     assert scripts.clear(upstream="east") == 1
     assert faults(scripts, [0.0]) == [None]
@@ -74,12 +74,13 @@ def test_setting_the_same_match_replaces_and_clearing_forgets() -> None:
         ScriptDocument(steps=["no such fault"]),
         ScriptDocument(steps=[Step("503", times=1_000_000)]),
         ScriptDocument(schedule=[Phase("503", "soon")]),
+        ScriptDocument(schedule=[Phase("503", -1)]),
     ],
 )
 def test_a_bad_script_is_refused_and_changes_nothing(document: ScriptDocument) -> None:
     scripts = scripted(ScriptDocument(steps=["503"], repeat=True))
     with pytest.raises(FaultSyntaxError):
-        scripts.set(document, 0.0)
+        scripts.set([ScriptDocument(steps=["429"]), document], 0.0)
     assert faults(scripts, [0.0]) == ["503"]
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from seawall.lab import Lab, start_lab
+from seawall.lab.warehouse import Store
 
 SQL = {"sql": "SELECT * FROM sales"}
 
@@ -128,3 +129,19 @@ async def test_bad_requests_are_refused(
     answer = await http.request(method, path, json=body)
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
+
+
+async def test_what_the_warehouse_keeps_is_bounded(http: httpx.AsyncClient) -> None:
+    big = "x" * 33_000
+    for path, body in (("queries", {"sql": big}), ("jobs", {"name": "n", "steps": [big]})):
+        refused = await http.post(f"/warehouse/{path}", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (413, "REQUEST_TOO_LARGE")
+
+
+def test_a_key_whose_job_is_forgotten_makes_a_new_one() -> None:
+    store = Store()
+    store.put("job-1", 0.0, {"name": "n"}, "key")
+    assert store.by_key("key") == "job-1"
+    for number in range(2_000):
+        store.put(f"other-{number}", 0.0, {})
+    assert store.by_key("key") is None

@@ -1,6 +1,7 @@
 """What a line holds, and what can never get into one."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,11 @@ SECRETS = [
     "ghp_abcdefghijklmnop1234",
     "dapi0123456789abcdef0123",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+    "gsk_abcdefghijklmnopqrstuvwx",
+    "hf_abcdefghijklmnopqrstuvwx",
+    "xai-abcdefghijklmnopqrstuvwx",
+    "ya29.a0AfH6SMBabcdefghijkl",
+    "github_pat_abcdefghijklmnop",
 ]
 
 
@@ -50,9 +56,9 @@ def logged(clock: Clock, *events: Event) -> list[dict[str, object]]:
     return [json.loads(line) for line in sink.lines]
 
 
-def attempt(detail: str = "", **changes: object) -> AttemptEnded:
+def attempt(detail: str = "", **changes: Any) -> AttemptEnded:
     event = AttemptEnded("id", "chat", "lab-east", "gpt-4o", 1, "OVERLOADED", 503, 0.01, detail, "retry in 0.42 s")
-    return replace(event, **changes)  # type: ignore[arg-type]
+    return replace(event, **changes)
 
 
 def test_a_call_is_one_line_with_the_events_own_names(clock: Clock, call: CallEnded) -> None:
@@ -130,6 +136,13 @@ def test_no_credential_leaves_through_any_text(secret: str, clock: Clock, call: 
         ("GET https://user:hunter2@example.com/x", "GET https://[redacted]@example.com/x"),
         ("api_key=abc123&x=1", "[redacted]&x=1"),
         ("token: Basic dXNlcjpwYXNz", "token: [redacted]"),
+        ("access_token=hunter2&x=1", "[redacted]&x=1"),
+        ("X-Amz-Signature=hunter2 x", "X-Amz-[redacted] x"),
+        ("got api-key: hunter2, x", "got [redacted], x"),
+        ('{"api_key": "hunter2", "x": 1}', '{"[redacted]", "x": 1}'),
+        ("authorization: Basic hunter2 x", "[redacted] x"),
+        ("policy.yaml:3: unknown key: colour", "policy.yaml:3: unknown key: colour"),
+        ("monkey=1 hockey-key", "monkey=1 hockey-key"),
         ("task-manager-service risk-assessment", "task-manager-service risk-assessment"),
         ("/v1/chat/completions", "/v1/chat/completions"),
     ],

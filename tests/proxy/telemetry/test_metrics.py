@@ -3,7 +3,7 @@
 import dataclasses
 import random
 import string
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import given
@@ -56,9 +56,9 @@ def metrics(registry: CollectorRegistry, clock: Clock) -> Metrics:
     return made
 
 
-def attempt(**changes: object) -> AttemptEnded:
+def attempt(**changes: Any) -> AttemptEnded:
     event = AttemptEnded("id", "chat", "lab-east", "gpt-4o", 1, "OVERLOADED", 503, 0.01, next="failover to lab-west")
-    return replace(event, **changes)  # type: ignore[arg-type]
+    return replace(event, **changes)
 
 
 def text(registry: CollectorRegistry) -> str:
