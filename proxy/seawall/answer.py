@@ -51,6 +51,8 @@ class Answer:
     fault: Fault | None = None
     first_content: float | None = None
     """When the first content came, on the clock."""
+    opening: bytes = b""
+    """What it begins with, decoded, as far as that was read while it was held."""
     model: str = ""
     usage: Usage | None = None
     taken: int = 0
@@ -144,17 +146,22 @@ async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Faul
     if isinstance(broken, Fault):
         return broken
     answer.first_content = clock.now()
-    if answer.whole and contract:
-        answer.decoder = decoder_for(exchange.headers)
-        body = _decoded(answer, b"".join(answer.held))
-        if body is not None:
-            fault = plan.dialect.judge(call.facts, exchange.status, exchange.headers, body, clock.wall(), whole=True)
-            if fault is not None:
-                # What is cut or not what was promised is nobody's own word, and not passed on while we can still speak.
-                answer.fault = fault
-                return fault if fault.code in (Code.TRUNCATED, Code.MALFORMED_EVENT) else None
-            answer.model, answer.usage = plan.dialect.answered(call.facts, body)
-    return None
+    if not answer.whole or not _is_json(exchange):
+        return None
+    answer.decoder = decoder_for(exchange.headers)
+    body = _decoded(answer, b"".join(answer.held))
+    if body is None:
+        return None
+    answer.opening = body
+    if not contract:
+        return None
+    # Tokens are billed for a filtered answer too.
+    answer.model, answer.usage = plan.dialect.answered(call.facts, body)
+    answer.fault = fault = plan.dialect.judge(
+        call.facts, exchange.status, exchange.headers, body, clock.wall(), whole=True
+    )
+    # What is cut or not what was promised is nobody's own word, and not passed on while we can still speak.
+    return fault if fault is not None and fault.code in (Code.TRUNCATED, Code.MALFORMED_EVENT) else None
 
 
 async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
@@ -196,8 +203,10 @@ async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
 def _take_in(answer: Answer, watch: Watch, data: bytes) -> bool:
     """Show the next bytes to the watch and hold what may be released; False when nothing more can be seen or held."""
     if answer.decoder is None:
+        answer.opening = answer.opening or data
         return answer.hold(watch.feed(data))
     plain = answer.decoder.feed(data)
+    answer.opening = answer.opening or plain or b""
     if plain is None:
         answer.watch = None
         answer.hold(data)

@@ -163,3 +163,9 @@ class Ledger:
     stream: bool = False
     usage: Usage | None = None
     skipped: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the agent got an error, or half an answer. What a provider's filter withheld from a good answer is
+        no failure: it came as the provider wrote it."""
+        return self.fault is not None and not (self.fault.code is Code.CONTENT_POLICY and self.status < 400)

@@ -5,24 +5,18 @@ and slots are settled exactly once, in a `finally`, and one CallEnded tells the 
 """
 
 import asyncio
-from collections.abc import Iterable
 
-from seawall.answer import Answer, Limit, Terms, receive, soonest
+from seawall.attempt import Attempt, Attempts
 from seawall.call import Buffers, Call
 from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng
-from seawall.core.breaker import Refused
-from seawall.core.limit import Queued, Slot
 from seawall.core.retry import Next, Retry, Standing, Wait
-from seawall.faults import Category, Code, Fault
-from seawall.outgoing import request_for
+from seawall.faults import Code, Fault
 from seawall.relay import Agent, relay
 from seawall.reply import problem_answer, problem_for, told, upstream_headers
 from seawall.run import Run
-from seawall.runtime import Upstream
 from seawall.settlement import Settlement
 from seawall.types import Observer, Outcome, Safety, ServiceLevel
-from seawall.upstream.exchange import Exchange
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
@@ -34,13 +28,13 @@ class Engine:
     """Runs calls. One per process; all lasting state is in the upstreams' machines."""
 
     def __init__(self, pool: Pool, clock: Clock, rng: Rng, observe: Observer, buffers: Buffers) -> None:
-        self._pool = pool
         self._clock = clock
         self._rng = rng
-        self._buffers = buffers
         self._candidates = Candidates(clock, rng, observe)
         self._settlement = Settlement(clock, rng, observe)
-        self._waiters: dict[Queued, asyncio.Future[None]] = {}
+        self._attempts = Attempts(pool, clock, buffers)
+        self.wake = self._attempts.wake
+        """Calls whose place a reload has granted go on."""
         self.calls = 0
         """Calls under way."""
         self.streams = 0
@@ -55,8 +49,8 @@ class Engine:
         self.calls += 1
         try:
             fault = self._candidates.first(run) or await self._try(run)
-            if run.answer is not None:
-                await self._pass_on(run, run.answer)
+            if run.kept is not None:
+                await self._pass_on(run, run.kept)
             elif fault is not None:
                 self._refuse(run, fault)
         except asyncio.CancelledError:
@@ -76,16 +70,16 @@ class Engine:
         """Attempts until there is a good answer (None), or the fault that ends the call."""
         call, ledger = run.call, run.ledger
         while True:
-            visit = run.visit
-            assert visit is not None
-            started = self._clock.now()
-            fault = await self._attempt(run, visit)
+            attempt = await self._attempt(run)
+            visit, fault = attempt.visit, attempt.fault
+            if attempt.arrived:
+                self._keep(run, attempt)
             if fault is None:
-                self._settlement.attempted(run, visit, None, started, "")
+                self._settlement.attempted(run, attempt)
                 return None
             self._candidates.rest(run, visit, fault)
             wait, then = self._decide(run, visit, fault)
-            self._settlement.attempted(run, visit, fault, started, then)
+            self._settlement.attempted(run, attempt, then)
             if wait is None or run.visit is not visit:
                 self._settlement.leave(visit, fault)
             if wait is None:
@@ -96,6 +90,17 @@ class Engine:
                 ledger.waited += wait
             if call.deadline is not None and self._clock.now() >= call.deadline:
                 return Fault(Code.TIMEOUT_REQUEST)
+
+    async def _attempt(self, run: Run) -> Attempt:
+        """One request to the upstream that the call is at."""
+        assert run.visit is not None
+        started = self._clock.now()
+        attempt = run.attempt = Attempt(run.visit, started, self._may_try_again(run))
+        try:
+            await self._attempts.make(run.call, attempt, run.agent, run.ledger)
+        finally:
+            run.ledger.waited += self._clock.now() - started
+        return attempt
 
     def _decide(self, run: Run, visit: Visit, fault: Fault) -> tuple[float | None, str]:
         """What follows a failed attempt, also in words: seconds until the next one, at `run.visit`, which may be
@@ -137,150 +142,21 @@ class Engine:
         retries = call.plan.retry.attempts - call.sdk_retries - run.ledger.retries
         return retries > 0 or bool(run.left)
 
-    # -- an attempt ------------------------------------------------------------------------------------------------
-
-    async def _attempt(self, run: Run, visit: Visit) -> Fault | None:
-        """One request to one upstream. An answer goes to `run.answer`, with its slot; what comes back is why it is
-        not a good one."""
-        before = self._clock.now()
-        upstream = visit.candidate.upstream
-        slot = await self._slot(run.call, upstream)
-        if isinstance(slot, Fault):
-            return slot
-        exchange: Exchange | Fault | None = None
-        received = False
-        try:
-            terms = self._terms(run, visit)
-            exchange = await self._send(run, visit, terms)
-            if isinstance(exchange, Fault):
-                return exchange
-            fault = await exchange.head()
-            if fault is not None:
-                visit.blameless = self._not_its_fault(run, fault, exchange, terms)
-                return fault
-            # Whatever a stream's call is answered with: an error whose body stalls must not hold it for ever.
-            late = terms.first_content_by if run.call.facts.stream else None
-            exchange.expect_by(*soonest(terms.fixed, (late, Code.TIMEOUT_FIRST_CONTENT)))
-            arriving = run.arriving = Answer(exchange, visit.candidate, self._buffers)
-            fault = await receive(run.call, arriving, terms, self._clock)
-            received = fault is None
-            return fault or arriving.fault
-        finally:
-            run.ledger.waited += self._clock.now() - before
-            if isinstance(exchange, Exchange):
-                # What the agent took for its upload says nothing about the upstream either.
-                visit.entered += exchange.agents_seconds
-            if received and run.arriving is not None:
-                if run.answer is not None:
-                    run.answer.close()
-                run.answer, run.slot, run.terms = run.arriving, (upstream, slot), terms
-            else:
-                if run.arriving is not None:
-                    run.arriving.release()
-                if isinstance(exchange, Exchange):
-                    exchange.close()
-                self._free(upstream, slot)
-
-    def _terms(self, run: Run, visit: Visit) -> Terms:
-        call, timeouts, started = run.call, visit.candidate.timeouts, self._clock.now()
-        attempt: Limit = (_after(started, timeouts.backend_request), Code.TIMEOUT_ATTEMPT)
-        if timeouts.request_set:
-            # An Upstream's own limit on the whole call, tighter than the rule's, ends the attempt there only.
-            attempt = soonest(attempt, (call.received + timeouts.request, Code.TIMEOUT_ATTEMPT))
-        run.arriving = None
-        return Terms(
-            timeouts,
-            started,
-            fixed=soonest((call.deadline, Code.TIMEOUT_REQUEST), attempt),
-            committed=soonest(
-                (call.deadline if call.plan.timeouts.request_set else None, Code.TIMEOUT_REQUEST), attempt
-            ),
-            hold=self._may_try_again(run),
-            min_progress=call.plan.min_progress,
-        )
-
-    async def _send(self, run: Run, visit: Visit, terms: Terms) -> Exchange | Fault:
-        call, target, timeouts = run.call, visit.candidate.target, terms.timeouts
-        request = request_for(call, visit.candidate)
-        if isinstance(request, Fault):
-            return request
-        run.ledger.attempts += 1
-        # What was spent in our own queue and back-off says nothing about the upstream.
-        visit.entered = terms.started
-        if visit.untried:
-            visit.untried = False
-            visit.candidate.upstream.budget.deposit(terms.started)
-        by, _ = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
-        assert by is not None
-        sent = await self._pool.send(target.endpoint, request, by - terms.started, run.agent.inform)
-        if isinstance(sent, Fault):
-            return sent
-        visit.connected = True
-        first_byte = _after(terms.started, timeouts.first_byte)
-        first_content = terms.first_content_by if call.facts.stream else None
-        late = soonest((first_byte, Code.TIMEOUT_FIRST_BYTE), (first_content, Code.TIMEOUT_FIRST_CONTENT))
-        sent.expect_by(*soonest(terms.fixed, late))
-        return sent
-
-    def _not_its_fault(self, run: Run, fault: Fault, exchange: Exchange, terms: Terms) -> bool:
-        """A limit that the agent's upload, or our own queue and back-off, had used up for the most part says nothing
-        about the upstream."""
-        if fault.rule.category is not Category.TIMEOUT:
-            return False
-        others = agents = exchange.agents_seconds
-        if fault.code is Code.TIMEOUT_REQUEST:
-            others += terms.started - run.call.received
-        return others > self._clock.now() - terms.started - agents
-
-    async def _slot(self, call: Call, upstream: Upstream) -> Slot | Fault:
-        """A place among the upstream's parallel requests, after a wait if need be."""
-        limiter, now = upstream.limiter, self._clock.now()
-        admitted = limiter.admit(now, call.deadline)
-        if isinstance(admitted, Slot):
-            return admitted
-        if isinstance(admitted, Refused):
-            detail = f"{upstream.name} has all its parallel requests taken and its queue full"
-            return Fault(Code.QUEUE_FULL, detail, hint=admitted.retry_after)
-        self._waiters[admitted] = future = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(admitted.expires - now):
-                await future
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            self.wake(limiter.cancel(admitted, self._clock.now()))
-            raise
-        finally:
-            del self._waiters[admitted]
-        if admitted.slot is not None:
-            return admitted.slot
-        self.wake(limiter.cancel(admitted, self._clock.now()))
-        return Fault(Code.QUEUE_TIMEOUT, f"waited {self._clock.now() - now:.1f} s for {upstream.name}", hint=1.0)
-
-    def _free(self, upstream: Upstream, slot: Slot) -> None:
-        self.wake(upstream.limiter.release(slot, self._clock.now()))
-
-    def wake(self, granted: Iterable[Queued]) -> None:
-        """Calls that have got a place go on."""
-        for queued in granted:
-            future = self._waiters.get(queued)
-            if future is not None and not future.done():
-                future.set_result(None)
-
     # -- the answer ------------------------------------------------------------------------------------------------
 
-    async def _pass_on(self, run: Run, answer: Answer) -> None:
+    async def _pass_on(self, run: Run, attempt: Attempt) -> None:
         """Commit: from here on nothing can be changed any more."""
-        call, ledger, visit, terms = run.call, run.ledger, run.visit, run.terms
-        assert visit is not None and terms is not None
+        call, ledger, visit = run.call, run.ledger, attempt.visit
+        answer, terms = attempt.answer, attempt.terms
+        assert answer is not None and terms is not None
         ledger.fault = answer.fault
         ledger.upstream = answer.candidate.upstream.name
         ledger.model = answer.candidate.model_for(call.facts.model)
         ledger.status = answer.exchange.status
-        ledger.outcome = _outcome(run, answer)
+        ledger.outcome = _outcome(run, attempt)
         ledger.service_level = ServiceLevel.DEGRADED if answer.candidate.group else ServiceLevel.FULL
-        if answer.fault is None and answer.held and call.facts.operation in STATEFUL:
-            state = call.plan.dialect.state_made(answer.held[0])
+        if answer.fault is None and answer.opening and call.facts.operation in STATEFUL:
+            state = call.plan.dialect.state_made(answer.opening)
             if state:
                 self._candidates.made(answer.candidate.upstream.key, state)
         ledger.committed = now = self._clock.now()
@@ -314,24 +190,30 @@ class Engine:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
+    def _keep(self, run: Run, attempt: Attempt) -> None:
+        """An answer takes the place of the one before."""
+        if run.kept is not None and run.kept is not attempt:
+            self._attempts.close(run.kept)
+        run.kept = attempt
+
     def _shelve(self, run: Run) -> None:
         """Another attempt follows: keep a whole error in case nothing better comes, drop one that still flows."""
-        if run.slot is not None:
-            self._free(*run.slot)
-            run.slot = None
-        if run.answer is not None and not run.answer.whole:
-            run.answer.close()
-            run.answer = None
+        kept = run.kept
+        if kept is None:
+            return
+        if kept.answer is not None and kept.answer.whole:
+            self._attempts.leave(kept)
+        else:
+            self._attempts.close(kept)
+            run.kept = None
 
     def _close(self, run: Run) -> None:
         """Give everything back."""
         ledger, visit = run.ledger, run.visit
-        if run.answer is not None:
-            run.answer.close()
-        if run.slot is not None:
-            self._free(*run.slot)
-        if run.arriving is not None:
-            ledger.first_content = run.arriving.first_content
+        if run.kept is not None:
+            self._attempts.close(run.kept)
+        if run.attempt is not None:
+            ledger.first_content = run.attempt.first_content
         if visit is not None:
             self._settlement.leave(visit, ledger.fault, ledger.first_content)
             if ledger.fault is None:
@@ -343,13 +225,9 @@ def _listed(call: Call, fault: Fault) -> bool:
     return fault.code is Code.CONTEXT_LENGTH or fault.rule.fallback_on in call.plan.fallback_on
 
 
-def _outcome(run: Run, answer: Answer) -> Outcome:
-    if answer.fault is not None:
+def _outcome(run: Run, attempt: Attempt) -> Outcome:
+    if run.ledger.failed:
         return Outcome.ERROR
-    if answer.candidate is not run.primary:
+    if attempt.visit.candidate is not run.primary:
         return Outcome.FAILOVER
     return Outcome.RETRY if run.ledger.retries else Outcome.PRIMARY
-
-
-def _after(start: float, seconds: float | None) -> float | None:
-    return None if seconds is None else start + seconds

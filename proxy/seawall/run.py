@@ -3,12 +3,11 @@ it back at the call's end."""
 
 from dataclasses import dataclass, field
 
-from seawall.answer import Answer, Terms
+from seawall.attempt import Attempt
 from seawall.call import Call, Ledger
-from seawall.core.limit import Slot
 from seawall.core.retry import Retry
 from seawall.relay import Agent
-from seawall.runtime import Candidate, Upstream
+from seawall.runtime import Candidate
 from seawall.visit import Visit
 
 
@@ -23,10 +22,8 @@ class Run:
     """Not tried yet, in order."""
     ledger: Ledger = field(default_factory=Ledger)
     visit: Visit | None = None
-    arriving: Answer | None = None
-    """What is being read in the present attempt."""
-    answer: Answer | None = None
-    """The latest answer of an upstream: the good one, or an error that is passed on if nothing better comes."""
-    slot: tuple[Upstream, Slot] | None = None
-    terms: Terms | None = None
+    attempt: Attempt | None = None
+    """The latest one, or that which won a race."""
+    kept: Attempt | None = None
+    """The latest whose answer could be passed on: the good one, or an error if nothing better comes."""
     retry: Retry | None = None

@@ -1,5 +1,6 @@
 """The end of attempts and calls: breaker and health samples, once each, and the events that tell the story."""
 
+from seawall.attempt import Attempt
 from seawall.clock import Clock, Rng
 from seawall.faults import Code, Fault, Sample
 from seawall.run import Run
@@ -30,21 +31,19 @@ class Settlement:
         elif fault.rule.sample is Sample.BAD and not visit.blameless and not visit.untried:
             upstream.health.record(now, False)
 
-    def attempted(self, run: Run, visit: Visit, fault: Fault | None, started: float, then: str) -> None:
+    def attempted(self, run: Run, attempt: Attempt, then: str = "") -> None:
         """Tell of an attempt. `then`: what follows it."""
-        status = None if fault is None else fault.status
-        if fault is None and run.answer is not None:
-            status = run.answer.exchange.status
+        fault, visit = attempt.fault, attempt.visit
         self._observe(
             AttemptEnded(
                 call_id=run.call.id,
                 route=run.call.plan.route,
                 upstream=visit.candidate.upstream.name,
                 model=visit.model,
-                number=run.ledger.attempts,
+                number=attempt.number,
                 result="ok" if fault is None else fault.code.value,
-                status=status,
-                seconds=self._clock.now() - started,
+                status=attempt.status,
+                seconds=self._clock.now() - attempt.started,
                 detail="" if fault is None else fault.detail,
                 next=then,
             )
@@ -66,7 +65,7 @@ class Settlement:
                 path=call.head.path,
                 upstream=ledger.upstream,
                 model=ledger.answered or ledger.model or call.facts.model,
-                outcome=ledger.outcome if ledger.fault is None else Outcome.ERROR,
+                outcome=Outcome.ERROR if ledger.failed else ledger.outcome,
                 fault="" if ledger.fault is None else ledger.fault.code.value,
                 status=ledger.status,
                 attempts=ledger.attempts,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from harness import Running, lab, proxy, route, upstream
-from peers import CHAT, QUICK, agent, answer, chat, closed_port, serving, wire
+from peers import CHAT, QUICK, agent, always, answer, chat, closed_port, serving, wire
 
 from seawall.lab import Lab
 
@@ -207,9 +207,14 @@ async def test_conversation_state_stays_with_its_upstream(tmp_path: Path) -> Non
             assert set(tried(upstreams)) == {"a"}
 
 
+@pytest.mark.parametrize("coding", ["plain", "gzip"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_conversation_state_goes_back_to_the_upstream_that_made_it(tmp_path: Path, stream: bool) -> None:
+async def test_conversation_state_goes_back_to_the_upstream_that_made_it(
+    tmp_path: Path, stream: bool, coding: str
+) -> None:
     async with lab() as upstreams:
+        if coding == "gzip":
+            upstreams.script([], then="gzip")
         refs = "backendRefs: [{name: a, weight: 1}, {name: b, weight: 1}]"
         policy = two(upstreams).partition("backendRefs:")[0] + refs + "\n"
         async with proxy(policy, tmp_path) as running, agent(running) as client:
@@ -225,6 +230,35 @@ async def test_conversation_state_goes_back_to_the_upstream_that_made_it(tmp_pat
                 assert (second.status_code, second.headers["x-seawall-upstream"]) == (200, owner)
                 assert second.headers["x-seawall-outcome"] == "primary"
             assert made == {"a", "b"}
+
+
+FILTERED = (
+    b'{"model":"gpt-9","choices":[{"index":0,"message":{"role":"assistant","content":""},'
+    b'"finish_reason":"content_filter"}],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}'
+)
+
+
+async def test_an_answer_that_the_provider_withheld_is_passed_on_billed_and_no_error(tmp_path: Path) -> None:
+    async with serving(always(answer(FILTERED))) as port:
+        policy = upstream("a", f"http://127.0.0.1:{port}/v1") + route("chat", "/v1", "a", QUICK)
+        async with proxy(policy, tmp_path) as running, agent(running) as client:
+            got = await client.post(CHAT, json=chat())
+            assert (got.status_code, got.content, got.headers["x-seawall-outcome"]) == (200, FILTERED, "primary")
+            call = await running.call()
+            assert (call.fault, call.outcome.value, call.attempts) == ("CONTENT_POLICY", "primary", 1)
+            assert call.usage is not None
+            assert (call.usage.input, call.usage.output) == (7, 3)
+
+
+async def test_an_answer_that_the_provider_withheld_moves_on_where_the_route_lists_it(tmp_path: Path) -> None:
+    async with lab() as upstreams, serving(always(answer(FILTERED))) as port:
+        policy = (
+            upstream("a", f"http://127.0.0.1:{port}/v1")
+            + upstream("b", f"{upstreams.url}/u/b/v1")
+            + route("chat", "/v1", "a b", QUICK + "fallbackOn: [ContentPolicy]\n")
+        )
+        async with proxy(policy, tmp_path) as running:
+            assert await ask(running) == "b"
 
 
 async def test_weights_share_the_calls_of_one_priority(tmp_path: Path) -> None:

@@ -1,0 +1,202 @@
+"""One request to one upstream, from the wait for a place to an answer that could be committed.
+
+It decides nothing about other attempts. What an attempt holds (place, exchange, held bytes) is its own until whoever
+asked for it gives it back with `close`.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from seawall.answer import Answer, Limit, Terms, receive, soonest
+from seawall.call import Buffers, Call, Ledger
+from seawall.clock import Clock
+from seawall.core.breaker import Refused
+from seawall.core.limit import Queued, Slot
+from seawall.faults import Category, Code, Fault
+from seawall.outgoing import request_for
+from seawall.relay import Agent
+from seawall.runtime import Upstream
+from seawall.upstream.exchange import Exchange
+from seawall.upstream.pool import Pool
+from seawall.visit import Visit
+
+
+@dataclass(slots=True)
+class Attempt:
+    """hold: another attempt is possible, so nothing of the answer need be released yet. extra: load that the upstream
+    would not have had without a race; it is no ground for further retries.
+
+    fault: why there is no good answer. answer: as far as it came; where it has `arrived`, it could be passed on, be it
+    good or an upstream's own error. number: 1 for the call's first request; 0 while none was sent.
+    """
+
+    visit: Visit
+    started: float
+    hold: bool
+    extra: bool = False
+    number: int = 0
+    fault: Fault | None = None
+    answer: Answer | None = None
+    arrived: bool = False
+    terms: Terms | None = None
+    slot: Slot | None = None
+    exchange: Exchange | None = None
+
+    @property
+    def first_content(self) -> float | None:
+        return None if self.answer is None else self.answer.first_content
+
+    @property
+    def status(self) -> int | None:
+        """Of the upstream's answer, if one came."""
+        if self.fault is not None:
+            return self.fault.status
+        return None if self.answer is None else self.answer.exchange.status
+
+
+class Attempts:
+    """Makes attempts. One per process; `waiting` are calls that queue for a place."""
+
+    def __init__(self, pool: Pool, clock: Clock, buffers: Buffers) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._buffers = buffers
+        self._waiters: dict[Queued, asyncio.Future[None]] = {}
+
+    async def make(self, call: Call, attempt: Attempt, agent: Agent, ledger: Ledger) -> None:
+        """Fill `attempt` in. Where it is cancelled, or nothing has arrived, it holds nothing in the end."""
+        slot = await self._slot(call, attempt.visit.candidate.upstream)
+        if isinstance(slot, Fault):
+            attempt.fault = slot
+            return
+        attempt.slot = slot
+        try:
+            attempt.fault = await self._converse(call, attempt, agent, ledger)
+        finally:
+            if attempt.exchange is not None:
+                # What the agent took for its upload says nothing about the upstream.
+                attempt.visit.entered += attempt.exchange.agents_seconds
+            if not attempt.arrived:
+                self.close(attempt)
+
+    async def _converse(self, call: Call, attempt: Attempt, agent: Agent, ledger: Ledger) -> Fault | None:
+        visit = attempt.visit
+        terms = attempt.terms = self._terms(call, attempt)
+        exchange = await self._send(call, attempt, terms, agent, ledger)
+        if isinstance(exchange, Fault):
+            return exchange
+        attempt.exchange = exchange
+        fault = await exchange.head()
+        if fault is not None:
+            visit.blameless = self._not_its_fault(call, fault, exchange, terms)
+            return fault
+        # Whatever a stream's call is answered with: an error whose body stalls must not hold it for ever.
+        late = terms.first_content_by if call.facts.stream else None
+        exchange.expect_by(*soonest(terms.fixed, (late, Code.TIMEOUT_FIRST_CONTENT)))
+        attempt.answer = answer = Answer(exchange, visit.candidate, self._buffers)
+        fault = await receive(call, answer, terms, self._clock)
+        attempt.arrived = fault is None
+        return fault or answer.fault
+
+    def _terms(self, call: Call, attempt: Attempt) -> Terms:
+        timeouts, started = attempt.visit.candidate.timeouts, self._clock.now()
+        limit: Limit = (_after(started, timeouts.backend_request), Code.TIMEOUT_ATTEMPT)
+        if timeouts.request_set:
+            # An Upstream's own limit on the whole call, tighter than the rule's, ends the attempt there only.
+            limit = soonest(limit, (call.received + timeouts.request, Code.TIMEOUT_ATTEMPT))
+        return Terms(
+            timeouts,
+            started,
+            fixed=soonest((call.deadline, Code.TIMEOUT_REQUEST), limit),
+            committed=soonest((call.deadline if call.plan.timeouts.request_set else None, Code.TIMEOUT_REQUEST), limit),
+            hold=attempt.hold,
+            min_progress=call.plan.min_progress,
+        )
+
+    async def _send(
+        self, call: Call, attempt: Attempt, terms: Terms, agent: Agent, ledger: Ledger
+    ) -> Exchange | Fault:
+        visit, timeouts = attempt.visit, terms.timeouts
+        request = request_for(call, visit.candidate)
+        if isinstance(request, Fault):
+            return request
+        ledger.attempts += 1
+        attempt.number = ledger.attempts
+        # What was spent in our own queue and back-off says nothing about the upstream.
+        visit.entered = terms.started
+        if visit.untried:
+            visit.untried = False
+            if not attempt.extra:
+                visit.candidate.upstream.budget.deposit(terms.started)
+        by, _ = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
+        assert by is not None
+        sent = await self._pool.send(visit.candidate.target.endpoint, request, by - terms.started, agent.inform)
+        if isinstance(sent, Fault):
+            return sent
+        visit.connected = True
+        first_byte = _after(terms.started, timeouts.first_byte)
+        first_content = terms.first_content_by if call.facts.stream else None
+        late = soonest((first_byte, Code.TIMEOUT_FIRST_BYTE), (first_content, Code.TIMEOUT_FIRST_CONTENT))
+        sent.expect_by(*soonest(terms.fixed, late))
+        return sent
+
+    def _not_its_fault(self, call: Call, fault: Fault, exchange: Exchange, terms: Terms) -> bool:
+        """A limit that the agent's upload, or our own queue and back-off, had used up for the most part says nothing
+        about the upstream."""
+        if fault.rule.category is not Category.TIMEOUT:
+            return False
+        others = agents = exchange.agents_seconds
+        if fault.code is Code.TIMEOUT_REQUEST:
+            others += terms.started - call.received
+        return others > self._clock.now() - terms.started - agents
+
+    async def _slot(self, call: Call, upstream: Upstream) -> Slot | Fault:
+        """A place among the upstream's parallel requests, after a wait if need be."""
+        limiter, now = upstream.limiter, self._clock.now()
+        admitted = limiter.admit(now, call.deadline)
+        if isinstance(admitted, Slot):
+            return admitted
+        if isinstance(admitted, Refused):
+            detail = f"{upstream.name} has all its parallel requests taken and its queue full"
+            return Fault(Code.QUEUE_FULL, detail, hint=admitted.retry_after)
+        self._waiters[admitted] = future = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(admitted.expires - now):
+                await future
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            self.wake(limiter.cancel(admitted, self._clock.now()))
+            raise
+        finally:
+            del self._waiters[admitted]
+        if admitted.slot is not None:
+            return admitted.slot
+        self.wake(limiter.cancel(admitted, self._clock.now()))
+        return Fault(Code.QUEUE_TIMEOUT, f"waited {self._clock.now() - now:.1f} s for {upstream.name}", hint=1.0)
+
+    def close(self, attempt: Attempt) -> None:
+        """Give everything back, once."""
+        if attempt.answer is not None:
+            attempt.answer.close()
+        elif attempt.exchange is not None:
+            attempt.exchange.close()
+        self.leave(attempt)
+
+    def leave(self, attempt: Attempt) -> None:
+        """Give the place back; an answer that is whole may be kept without one."""
+        if attempt.slot is not None:
+            slot, attempt.slot = attempt.slot, None
+            self.wake(attempt.visit.candidate.upstream.limiter.release(slot, self._clock.now()))
+
+    def wake(self, granted: Iterable[Queued]) -> None:
+        """Calls that have got a place go on."""
+        for queued in granted:
+            future = self._waiters.get(queued)
+            if future is not None and not future.done():
+                future.set_result(None)
+
+
+def _after(start: float, seconds: float | None) -> float | None:
+    return None if seconds is None else start + seconds
