@@ -114,9 +114,7 @@ class Attempts:
             min_progress=call.plan.min_progress,
         )
 
-    async def _send(
-        self, call: Call, attempt: Attempt, terms: Terms, agent: Agent, ledger: Ledger
-    ) -> Exchange | Fault:
+    async def _send(self, call: Call, attempt: Attempt, terms: Terms, agent: Agent, ledger: Ledger) -> Exchange | Fault:
         visit, timeouts = attempt.visit, terms.timeouts
         request = request_for(call, visit.candidate)
         if isinstance(request, Fault):

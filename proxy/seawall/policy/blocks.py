@@ -21,11 +21,23 @@ from seawall.policy.units import (
     Size,
 )
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+TOKEN_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+FORMS = {
+    NAME_PATTERN: "lower-case letters, digits, `-` and `.`, as Kubernetes names its objects",
+    LABEL_PATTERN: "at most 63 lower-case letters, digits and `-`",
+    TEXT_PATTERN: "text without control characters",
+    TOKEN_PATTERN: "letters, digits and `-`, without blanks and colons",
+}
+"""What the patterns ask for, for people."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """RFC 1123, as Kubernetes names its objects."""
-Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Text = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Token = Annotated[str, Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
+Text = Annotated[str, Field(min_length=1, max_length=1024, pattern=TEXT_PATTERN)]
+Token = Annotated[str, Field(max_length=256, pattern=TOKEN_PATTERN)]
 """A field name or an auth scheme (RFC 9110 §5.6.2)."""
 Status = Annotated[int, Strict(), Field(ge=400, le=599)]
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from seawall.policy.blocks import FORMS
 from seawall.policy.documents import Document
 from seawall.policy.issues import FieldPath, Issue, Origin, did_you_mean, nearest
 
@@ -44,11 +45,11 @@ def _issue(detail: ErrorDetails, model: type[Document], origin: Origin) -> Issue
     if "text" in context:
         hint = _BOOLEAN if isinstance(value, bool) else str(context.get("hint", ""))
         return origin.issue("error", path, str(context["text"]), hint)
-    message, hint = _wrong_type(kind, value, detail["msg"])
+    message, hint = _wrong_type(kind, value, detail)
     return origin.issue("error", path, message, hint)
 
 
-def _wrong_type(kind: str, value: Any, default: str) -> tuple[str, str]:
+def _wrong_type(kind: str, value: Any, detail: ErrorDetails) -> tuple[str, str]:
     found = _kind_of(value)
     if kind == "string_type":
         if isinstance(value, bool):
@@ -61,7 +62,9 @@ def _wrong_type(kind: str, value: Any, default: str) -> tuple[str, str]:
     if kind in _MAPPINGS:
         return f"must be a mapping of fields, not {found}", ""
     if kind == "string_pattern_mismatch":
-        return "is not in the form that this field takes", f"it {default.partition(' ')[2]}"
+        pattern = str(detail.get("ctx", {}).get("pattern"))
+        return "is not in the form that this field takes", FORMS.get(pattern, f"it should match {pattern}")
+    default = detail["msg"]
     return default[:1].lower() + default[1:], ""
 
 
