@@ -149,7 +149,7 @@ def _upstream(upstream: Upstream, now: float) -> UpstreamView:
         p50=health.p50,
         p95=health.p95,
         p99=health.p99,
-        availability=health.availability_percent / 100 if health.total_calls else None,
+        availability=health.availability if health.total_calls else None,
         limit=LimitView(limits.active, limits.max_parallel, limits.pending, limits.max_pending),
         retry_budget=upstream.budget.snapshot(now).balance,
         cooldowns=tuple(rest for parked, rest in rests if not parked),

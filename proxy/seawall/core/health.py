@@ -1,21 +1,13 @@
-"""How one upstream has been doing lately, for /health and the reply's service level.
+"""How one upstream has been doing lately: rates and percentiles for /health, /state and metrics.
 
-It only reports. Whether a call may be made is the breaker's business, and nothing here may ever refuse one.
+It only counts. Whether a call may be made is the breaker's business, and nothing here may ever refuse one.
 """
 
-import enum
 import math
 from dataclasses import dataclass
 from itertools import accumulate
 
 from seawall.core.window import PARTS, Window
-from seawall.types import ServiceLevel
-
-WARNING_ERRORS, CRITICAL_ERRORS = 0.10, 0.25
-WARNING_LATENCY, CRITICAL_LATENCY = 5.0, 10.0
-"""Seconds, of the 95th percentile."""
-MINIMUM_CALLS = 5
-"""Fewer say little: one failure among three calls is no outage."""
 
 # Latencies fall into cells that grow by a tenth, from 1 ms to 1,000 s: a cell's middle is within 5 % of what it holds.
 _SHORTEST, _GROWTH = 0.001, 1.1
@@ -24,27 +16,18 @@ _CALLS, _ERRORS, _FIRST_CELL = 0, 1, 2
 _PER_LOG = 1 / math.log(_GROWTH)
 
 
-class Alert(enum.Enum):
-    OK = "ok"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
     """Latencies in seconds within 5 %, None without any; rates 0 to 1. All over the window but `total_calls` and
-    `availability_percent`, which are over the process's life."""
+    `availability`, which are over the process's life."""
 
-    level: ServiceLevel
     calls: int
     error_rate: float
-    errors: Alert
     p50: float | None
     p95: float | None
     p99: float | None
-    latency: Alert
     total_calls: int
-    availability_percent: float
+    availability: float
 
 
 class Health:
@@ -70,32 +53,13 @@ class Health:
         if seconds is not None:
             self._window.add(now, _FIRST_CELL + _cell(seconds))
 
-    def level(self, now: float) -> ServiceLevel:
-        """Full below every warning; offline from 25 % errors; degraded between, and when answers come but late: slow
-        is not down."""
-        return self.snapshot(now).level
-
     def snapshot(self, now: float) -> HealthSnapshot:
         self._window.advance(now)
         calls, errors, *cells = self._window.sums
         p50, p95, p99 = (_quantile(cells, share) for share in (0.50, 0.95, 0.99))
         rate = errors / calls if calls else 0.0
-        enough = calls >= MINIMUM_CALLS
-        failing = _alert(rate, WARNING_ERRORS, CRITICAL_ERRORS) if enough else Alert.OK
-        late = _alert(p95 or 0.0, WARNING_LATENCY, CRITICAL_LATENCY) if enough else Alert.OK
-        level = ServiceLevel.FULL
-        if failing is Alert.CRITICAL:
-            level = ServiceLevel.OFFLINE
-        elif failing is Alert.WARNING or late is not Alert.OK:
-            level = ServiceLevel.DEGRADED
-        availability = 100 * (self._total - self._total_errors) / self._total if self._total else 100.0
-        return HealthSnapshot(level, calls, rate, failing, p50, p95, p99, late, self._total, availability)
-
-
-def _alert(value: float, warning: float, critical: float) -> Alert:
-    if value >= critical:
-        return Alert.CRITICAL
-    return Alert.WARNING if value >= warning else Alert.OK
+        availability = (self._total - self._total_errors) / self._total if self._total else 1.0
+        return HealthSnapshot(calls, rate, p50, p95, p99, self._total, availability)
 
 
 def _cell(seconds: float) -> int:

@@ -9,8 +9,13 @@ from typing import Protocol
 
 import msgspec
 
-from seawall.core.health import CRITICAL_ERRORS, CRITICAL_LATENCY, MINIMUM_CALLS, WARNING_ERRORS, WARNING_LATENCY
 from seawall.types import ServiceLevel
+
+WARNING_ERRORS, CRITICAL_ERRORS = 0.10, 0.25
+WARNING_LATENCY, CRITICAL_LATENCY = 5.0, 10.0
+"""Seconds, of the 95th percentile."""
+MINIMUM_CALLS = 5
+"""Fewer say little: one failure among three calls is no outage."""
 
 # From best to worst; the values of core.breaker.State.
 BREAKER_STATES = ("forced_closed", "closed", "half_open", "open", "isolated")

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.core.health import Alert, Health
-from seawall.types import ServiceLevel
+from seawall.core.health import Health
 
 
 def _health(calls: int, errors: int = 0, seconds: float = 0.2) -> Health:
@@ -17,48 +16,19 @@ def _health(calls: int, errors: int = 0, seconds: float = 0.2) -> Health:
 
 def test_without_traffic_it_is_well() -> None:
     snapshot = Health().snapshot(0.0)
-    assert snapshot.level is ServiceLevel.FULL
     assert snapshot.p50 is snapshot.p95 is snapshot.p99 is None
-    assert snapshot.availability_percent == 100.0
+    assert snapshot.availability == 1.0
 
 
-@pytest.mark.parametrize(
-    ("errors", "level", "alert"),
-    [
-        (9, ServiceLevel.FULL, Alert.OK),
-        (10, ServiceLevel.DEGRADED, Alert.WARNING),
-        (24, ServiceLevel.DEGRADED, Alert.WARNING),
-        (25, ServiceLevel.OFFLINE, Alert.CRITICAL),
-    ],
-)
-def test_errors_warn_from_ten_percent_and_are_critical_from_twenty_five(
-    errors: int, level: ServiceLevel, alert: Alert
-) -> None:
-    snapshot = _health(100, errors).snapshot(100.0)
-    assert (snapshot.level, snapshot.errors) == (level, alert)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "level", "alert"),
-    [
-        (4.0, ServiceLevel.FULL, Alert.OK),
-        (6.0, ServiceLevel.DEGRADED, Alert.WARNING),
-        (12.0, ServiceLevel.DEGRADED, Alert.CRITICAL),
-    ],
-)
-def test_slow_is_told_but_slow_is_not_down(seconds: float, level: ServiceLevel, alert: Alert) -> None:
-    snapshot = _health(100, seconds=seconds).snapshot(100.0)
-    assert (snapshot.level, snapshot.latency) == (level, alert)
-
-
-def test_a_single_failure_among_few_calls_is_no_outage() -> None:
-    assert _health(3, 1).level(100.0) is ServiceLevel.FULL
+def test_errors_are_a_share_of_the_calls() -> None:
+    snapshot = _health(100, 25).snapshot(100.0)
+    assert (snapshot.calls, snapshot.error_rate) == (100, 0.25)
 
 
 def test_the_rate_is_forgotten_with_its_window_but_availability_is_not() -> None:
     snapshot = _health(100, 50).snapshot(200.0)
-    assert (snapshot.calls, snapshot.error_rate, snapshot.level) == (0, 0.0, ServiceLevel.FULL)
-    assert (snapshot.total_calls, snapshot.availability_percent) == (100, 50.0)
+    assert (snapshot.calls, snapshot.error_rate) == (0, 0.0)
+    assert (snapshot.total_calls, snapshot.availability) == (100, 0.5)
 
 
 def test_a_call_without_a_latency_counts_as_a_call() -> None:
