@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from listening import ingress
 
 from seawall.server.exchange import Exchange
 from seawall.server.http1 import Handler
@@ -15,19 +16,6 @@ from seawall.types import Headers
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-
-
-@asynccontextmanager
-async def ingress(handler: Handler, limits: Limits | None = None) -> AsyncIterator[Server]:
-    """A server that all connections must have left in the end, without being cut."""
-    server = await serve(handler, "127.0.0.1", 0, limits=limits or Limits(sweep=0.05))
-    try:
-        yield server
-        async with asyncio.timeout(3):
-            while server.connections:
-                await asyncio.sleep(0.005)
-    finally:
-        await server.close()
 
 
 @asynccontextmanager

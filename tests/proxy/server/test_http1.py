@@ -5,18 +5,16 @@ import json
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from ambiguous import BAD_CHUNKS, BAD_FRAMING, BAD_START
+from listening import ingress
 
 from seawall.faults import Refusal
 from seawall.server.exchange import Exchange
-from seawall.server.http1 import Handler
 from seawall.server.limits import Limits
-from seawall.server.listener import Server, serve
+from seawall.server.listener import Server
 from seawall.types import Head, Headers
 
 HOST = b"host: a\r\n"
@@ -45,19 +43,6 @@ class Seen:
         exchange.start(200, [(b"content-length", b"%d" % len(body))])
         exchange.write(body)
         exchange.end()
-
-
-@asynccontextmanager
-async def ingress(handler: Handler, limits: Limits | None = None) -> AsyncIterator[Server]:
-    """A server that all connections must have left in the end, without being cut."""
-    server = await serve(handler, "127.0.0.1", 0, limits=limits or Limits(sweep=0.05))
-    try:
-        yield server
-        async with asyncio.timeout(3):
-            while server.connections:
-                await asyncio.sleep(0.005)
-    finally:
-        await server.close()
 
 
 async def say(server: Server, *pieces: bytes, pause: float = 0.0) -> bytes:
