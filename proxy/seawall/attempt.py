@@ -89,7 +89,7 @@ class Attempts:
         attempt.exchange = exchange
         fault = await exchange.head()
         if fault is not None:
-            visit.blameless = self._not_its_fault(call, fault, exchange, terms)
+            visit.blameless = self.not_its_fault(call, fault, exchange, terms)
             return fault
         # Whatever a stream's call is answered with: an error whose body stalls must not hold it for ever.
         late = terms.first_content_by if call.facts.stream else None
@@ -97,6 +97,8 @@ class Attempts:
         attempt.answer = answer = Answer(exchange, visit.candidate, self._buffers)
         fault = await receive(call, answer, terms, self._clock)
         attempt.arrived = fault is None
+        if fault is not None:
+            visit.blameless = self.not_its_fault(call, fault, exchange, terms)
         return fault or answer.fault
 
     def _terms(self, call: Call, attempt: Attempt) -> Terms:
@@ -119,6 +121,12 @@ class Attempts:
         request = request_for(call, visit.candidate)
         if isinstance(request, Fault):
             return request
+        by, code = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
+        assert by is not None
+        if by <= terms.started:
+            # The agent's upload, our queue or a back-off has used the call's time up: nothing is asked any more.
+            visit.blameless = True
+            return Fault(code)
         ledger.attempts += 1
         attempt.number = ledger.attempts
         # What was spent in our own queue and back-off says nothing about the upstream.
@@ -127,10 +135,12 @@ class Attempts:
             visit.untried = False
             if not attempt.extra:
                 visit.candidate.upstream.budget.deposit(terms.started)
-        by, _ = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
-        assert by is not None
         sent = await self._pool.send(visit.candidate.target.endpoint, request, by - terms.started, agent.inform)
         if isinstance(sent, Fault):
+            ours = terms.started - call.received
+            if sent.code is Code.CONNECT_TIMEOUT and ours > self._clock.now() - terms.started:
+                # Most of the call's time was gone before it could connect.
+                visit.blameless = code is Code.TIMEOUT_REQUEST
             return sent
         visit.connected = True
         first_byte = _after(terms.started, timeouts.first_byte)
@@ -139,7 +149,7 @@ class Attempts:
         sent.expect_by(*soonest(terms.fixed, late))
         return sent
 
-    def _not_its_fault(self, call: Call, fault: Fault, exchange: Exchange, terms: Terms) -> bool:
+    def not_its_fault(self, call: Call, fault: Fault, exchange: Exchange, terms: Terms) -> bool:
         """A limit that the agent's upload, or our own queue and back-off, had used up for the most part says nothing
         about the upstream."""
         if fault.rule.category is not Category.TIMEOUT:

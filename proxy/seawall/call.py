@@ -53,11 +53,11 @@ class Replay:
         self.whole = False
 
     async def fill(self, limit: int, most: int | None) -> None:
-        """Read until the body is whole, or above `limit` bytes, or the budget is spent. Raises
-        Refusal above `most`, and for a body that is no valid HTTP."""
+        """Read until the body is whole, or above `limit` bytes, or the budget is spent. Raises Refusal above `most`,
+        and for a body that is no valid HTTP. May be called again with a higher limit."""
         self._limit = most
-        parts: list[bytes] = []
-        size = 0
+        parts = [self.data] if self.data else []
+        size = len(self.data)
         while True:
             data = await self._source.read()
             self._count(data)
@@ -70,10 +70,24 @@ class Replay:
                 break
         self.data = parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def once(self) -> None:
+        """It is here whole to be read for its facts, but it is sent once, as one that flows."""
+        self._kept = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is here whole, to be sent as often as need be."""
+        return self.whole and self._kept
+
+    @property
+    def spent(self) -> bool:
+        """Whether it is not whole because the budget of the process was spent."""
+        return not self.whole and not self._kept
+
     @property
     def replayable(self) -> bool:
         """Whether it can be sent (again) from its first byte."""
-        return (self.whole and self._kept) or not self._started
+        return self.kept or not self._started
 
     def send_whole(self) -> bytes:
         """The whole body, for one attempt."""

@@ -5,13 +5,14 @@ and slots are settled exactly once, in a `finally`, and one CallEnded tells the 
 """
 
 import asyncio
+from functools import partial
 
 from seawall.attempt import Attempt, Attempts
 from seawall.call import Buffers, Call
 from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng
 from seawall.core.retry import Next, Retry, Standing, Wait
-from seawall.faults import Code, Fault
+from seawall.faults import Code, Fault, Problem, Sample
 from seawall.relay import Agent, relay
 from seawall.reply import problem_answer, problem_for, told, upstream_headers
 from seawall.run import Run
@@ -154,7 +155,7 @@ class Engine:
         ledger.model = answer.candidate.model_for(call.facts.model)
         ledger.status = answer.exchange.status
         ledger.outcome = _outcome(run, attempt)
-        ledger.service_level = ServiceLevel.DEGRADED if answer.candidate.group else ServiceLevel.FULL
+        ledger.service_level = _level(attempt)
         if answer.fault is None and answer.opening and call.facts.operation in STATEFUL:
             state = call.plan.dialect.state_made(answer.opening)
             if state:
@@ -162,16 +163,20 @@ class Engine:
         ledger.committed = now = self._clock.now()
         visit.committed(now)
         exchange = answer.exchange
-        run.agent.start(exchange.status, upstream_headers(call, ledger, exchange.headers), reason=exchange.reason)
+        # A stream that may yet break must not have a length: once that is reached, nothing could tell of the break.
+        unframed = answer.stream and not answer.whole and call.head.method != "HEAD"
+        fields = upstream_headers(call, ledger, exchange.headers, unframed=unframed)
+        run.agent.start(exchange.status, fields, reason=exchange.reason)
         ledger.stream = answer.stream
         self.streams += answer.stream
         try:
-            fault = await relay(call, answer, terms, run.agent, self._clock)
+            fault = await relay(call, answer, terms, run.agent, self._clock, partial(_problem, run))
         finally:
             self.streams -= answer.stream
             ledger.usage, ledger.answered = answer.usage, answer.model
         if fault is not None:
             ledger.fault = fault
+            visit.blameless |= self._attempts.not_its_fault(call, fault, exchange, terms)
 
     def _refuse(self, run: Run, fault: Fault) -> None:
         """Answer with an error of our own, in the agent's dialect."""
@@ -179,8 +184,7 @@ class Engine:
         if run.visit is not None:
             ledger.upstream, ledger.model = run.visit.candidate.upstream.name, run.visit.model
         ledger.fault, ledger.status, ledger.service_level = fault, fault.rule.status, ServiceLevel.OFFLINE
-        problem = problem_for(fault, call.id, upstream=ledger.upstream, attempts=ledger.attempts)
-        headers, body = problem_answer(call.plan.dialect, call.facts, problem)
+        headers, body = problem_answer(call.plan.dialect, call.facts, _problem(run, fault))
         headers += told(call, ledger)
         if ledger.retries:
             headers.append((b"x-should-retry", b"false"))
@@ -223,6 +227,18 @@ class Engine:
 def _listed(call: Call, fault: Fault) -> bool:
     """A larger context window is what a context-length error may always move to; the rest is up to `fallbackOn`."""
     return fault.code is Code.CONTEXT_LENGTH or fault.rule.fallback_on in call.plan.fallback_on
+
+
+def _problem(run: Run, fault: Fault) -> Problem:
+    ledger = run.ledger
+    return problem_for(fault, run.call.id, upstream=ledger.upstream, attempts=ledger.attempts, others=bool(run.left))
+
+
+def _level(attempt: Attempt) -> ServiceLevel:
+    """What the agent is served by this answer."""
+    if attempt.fault is not None and attempt.fault.rule.sample is Sample.BAD:
+        return ServiceLevel.OFFLINE
+    return ServiceLevel.DEGRADED if attempt.visit.candidate.group else ServiceLevel.FULL
 
 
 def _outcome(run: Run, attempt: Attempt) -> Outcome:

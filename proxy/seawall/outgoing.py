@@ -3,6 +3,8 @@
 Every attempt starts from the original request (SEMANTICS §8); all bytes that policy does not name stay as they came.
 """
 
+from urllib.parse import unquote
+
 from seawall.call import Call
 from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Target
@@ -44,9 +46,11 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
     if spliced is not None and not call.chunked:
         headers.append((b"content-length", b"%d" % len(data)))
     body: bytes | Body = call.body
-    if call.body.whole:
-        sent = call.body.send_whole()
-        body = sent if spliced is None else data
+    if spliced is not None:
+        call.body.send_whole()
+        body = data
+    elif call.body.kept:
+        body = call.body.send_whole()
     return Request(
         call.head.method,
         join(there.base_path, target, there.dialect.version_prefix if call.bare else ""),
@@ -54,7 +58,7 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         body,
         chunked=call.chunked,
         # What flows through cannot be sent again either, should the connection just be closing.
-        fresh=call.facts.safety is Safety.UNSAFE or not call.body.whole,
+        fresh=call.facts.safety is Safety.UNSAFE or not call.body.kept,
         trailers=lambda: call.body.trailers,
     )
 
@@ -78,8 +82,9 @@ def join(base: str, rest: str, version_prefix: str) -> str:
 
 
 def _climbs(target: str) -> bool:
-    segments = target.partition("?")[0].lower().replace("%2e", ".").split("/")
-    return ".." in segments
+    """As any server might read it: encoded or not, with backslashes, with parameters behind a segment."""
+    path = unquote(unquote(target.partition("?")[0])).replace("\\", "/")
+    return any(segment.partition(";")[0] == ".." for segment in path.split("/"))
 
 
 def _set_host(headers: Headers, host: bytes) -> None:

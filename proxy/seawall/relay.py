@@ -5,15 +5,16 @@ this costs one wake-up, one look by the dialect's watch and one write.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from seawall.answer import Answer, Limit, Terms, soonest
 from seawall.call import Call
 from seawall.clock import Clock
 from seawall.dialects.base import Watch
-from seawall.faults import Code, Fault
-from seawall.reply import problem_for
+from seawall.faults import Code, Fault, Problem
 from seawall.types import Headers
+from seawall.wire import without_ours
 
 
 class Agent(Protocol):
@@ -37,9 +38,11 @@ class Agent(Protocol):
     def drop(self) -> None: ...
 
 
-async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
+async def relay(
+    call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock, problem: Callable[[Fault], Problem]
+) -> Fault | None:
     """Release what is held, then everything that follows, to the end. Returns the fault that ended it, which the
-    agent has been told of as well as it still can be."""
+    agent has been told of (as `problem`) as well as it still can be."""
     for data in answer.held:
         agent.write(data)
     answer.held.clear()
@@ -57,15 +60,14 @@ async def relay(call: Call, answer: Answer, terms: Terms, agent: Agent, clock: C
     if watch is not None:
         answer.model, answer.usage = watch.model, watch.usage
     if fault is None:
-        agent.end(answer.exchange.trailers)
+        agent.end(without_ours(answer.exchange.trailers))
         return watch.fault if watch is not None else answer.fault
     if fault.code is Code.AGENT_STALLED:
         agent.drop()
         return fault
     if answer.stream and answer.decoder is None and _speaks(watch):
         # Whole events only have been released, so this one is read as an event of its own.
-        problem = problem_for(fault, call.id, upstream=answer.candidate.upstream.name)
-        agent.write(call.plan.dialect.error_event(call.facts, problem))
+        agent.write(call.plan.dialect.error_event(call.facts, problem(fault)))
     agent.abort()
     return fault
 

@@ -10,6 +10,7 @@ _OURS = frozenset(
     {b"x-seawall-request-id", b"x-seawall-outcome", b"x-seawall-upstream", b"x-seawall-model", b"x-seawall-attempts"}
     | {b"x-seawall-service-level"}
 )
+_LENGTH = frozenset({b"content-length"})
 _OURS_AND_ADVICE = _OURS | {b"x-should-retry"}
 
 # RFC 9209 §2.3: the proxy error types.
@@ -62,11 +63,12 @@ def field_value(text: str) -> bytes:
 _VISIBLE = bytes(b if 0x20 <= b < 0x7F else 0x3F for b in range(256))
 
 
-def upstream_headers(call: Call, ledger: Ledger, headers: Headers) -> Headers:
+def upstream_headers(call: Call, ledger: Ledger, headers: Headers, *, unframed: bool = False) -> Headers:
     """An upstream's fields and ours. After a call that we retried ourselves has failed all the same, the agent's SDK
-    is told not to multiply (SEMANTICS §2); one that we did not retry is left to it."""
+    is told not to multiply (SEMANTICS §2); one that we did not retry is left to it. unframed: without its length."""
     spent = ledger.fault is not None and ledger.retries > 0
-    fields = end_to_end(headers, _OURS_AND_ADVICE if spent else _OURS)
+    drop = _OURS_AND_ADVICE if spent else _OURS
+    fields = end_to_end(headers, drop | _LENGTH if unframed else drop)
     fields += told(call, ledger)
     if spent:
         fields.append((b"x-should-retry", b"false"))
@@ -74,8 +76,15 @@ def upstream_headers(call: Call, ledger: Ledger, headers: Headers) -> Headers:
 
 
 def problem_for(
-    fault: Fault, request_id: str, *, upstream: str = "", attempts: int = 0, known: tuple[str, ...] = ()
+    fault: Fault,
+    request_id: str,
+    *,
+    upstream: str = "",
+    attempts: int = 0,
+    others: bool = False,
+    known: tuple[str, ...] = (),
 ) -> Problem:
+    """others: candidates are left that this call has not tried."""
     detail = f": {fault.detail}" if fault.detail else ""
     at = f" (upstream {upstream})" if upstream else ""
     return Problem(
@@ -85,6 +94,7 @@ def problem_for(
         upstream=upstream,
         attempts=attempts,
         retry_after=fault.hint,
+        fallback_available=others,
         known_routes=known,
     )
 

@@ -39,6 +39,11 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]], drop: frozenset[bytes] = 
     return kept
 
 
+def without_ours(headers: Headers) -> Headers:
+    """Interim answers and trailers of an upstream, without the fields that only seawall may set."""
+    return [field for field in headers if not field[0].lower().startswith(b"x-seawall-")]
+
+
 def chunk(data: bytes) -> list[bytes]:
     """One chunk of the chunked coding, as pieces to write in order."""
     if len(data) <= _COPY_LIMIT:

@@ -6,6 +6,7 @@ provider sees. The result is for looking only: it is never sent on.
 """
 
 import json
+import re
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -13,6 +14,11 @@ import msgspec
 _LONGEST_NAME = 512
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
+
+# Surrogate escapes, also those that make a pair: nothing that is looked for holds one.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+# What JavaScript and Python write for numbers that are none. Within a text it is replaced as well, which harms nobody.
+_NO_NUMBER = re.compile(rb"(?<=[:,\[\s])(?:NaN|-?Infinity)(?=[\s,\]}])")
 
 T = TypeVar("T")
 
@@ -53,9 +59,15 @@ def model_name(value: object) -> str:
 
 def lenient(data: bytes | msgspec.Raw) -> bytes | None:
     """The same as strict JSON in UTF-8, with null for numbers that are none and "?" for half characters; None where it
-    is no JSON to anyone."""
+    is no JSON to anyone. Bytes are replaced, not parsed: a body of megabytes must not hold up everybody else."""
     try:
-        value = json.loads(bytes(data), parse_constant=lambda _: None)
-        return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    except (ValueError, RecursionError):
+        strict = _utf8(bytes(data))
+    except UnicodeDecodeError:
         return None
+    strict = _NO_NUMBER.sub(b"null", _HALF.sub(rb"\\u003f", strict))
+    return strict if is_strict(strict) else None
+
+
+def _utf8(data: bytes) -> bytes:
+    """Without a byte order mark, and out of UTF-16 or UTF-32 (RFC 4627 §3 tells them by their first bytes)."""
+    return data.decode(json.detect_encoding(data)).encode()

@@ -88,7 +88,7 @@ class EventWatch(ABC):
             self._take_oversized(self._head, self._tail)
         self._passing = False
         before = self.fault
-        if not rest or self._take(rest):
+        if not rest or self._take(rest) or self.terminal:
             return rest
         self.fault = before or Fault(Code.TRUNCATED, "the last event is cut off")
         return self._die(b"")
@@ -96,13 +96,13 @@ class EventWatch(ABC):
     def _odd(self, name: bytes, data: bytes) -> bool:
         """Judge an event that does not decode. JSON of an unknown form passes, and JSON that only lenient decoders read
         is taken like any other. The rest is malformed, unless the provider has told of an error of its own: what it
-        says behind that is no answer any more, and passes as it came."""
+        says behind that is no answer any more, and passes as it came, and so is what follows a terminal event."""
         if is_strict(data):
             return True
         strict = lenient(data)
         if strict is not None:
             return self._event(name, strict)
-        if self.fault is None:
+        if self.fault is None and not self.terminal:
             self.fault = Fault(Code.MALFORMED_EVENT, "an event's data is not JSON")
             return False
         return True

@@ -15,10 +15,12 @@ from seawall.faults import Code, Fault, Refusal
 from seawall.reply import problem_answer, problem_for
 from seawall.runtime import Match, Plan, Runtime
 from seawall.server.exchange import Exchange
-from seawall.types import CallEnded, Facts, Head, Headers, Observer, Outcome, ServiceLevel, origin_form
+from seawall.types import CallEnded, Facts, Head, Headers, Observer, Outcome, ServiceLevel, header, origin_form
 from seawall.wire import content_length
 
 _UNREAD = Facts("other")
+# JSON up to this many bytes is read for its facts; providers take 20 to 50 MB. Multipart uploads flow.
+LARGEST_READ = 32 * 1024 * 1024
 
 
 class AgentHandler:
@@ -118,10 +120,30 @@ async def _read(routing: "Routing", head: Head, body: Replay) -> "Found":
     if first.max_body is not None and length is not None and length > first.max_body:
         raise Refusal(Fault(Code.BODY_TOO_LARGE, f"the body exceeds {first.max_body} bytes"))
     await body.fill(first.replay_buffer, first.max_body)
+    if not body.whole and not body.spent and first.replay_buffer < LARGEST_READ and _is_json(head):
+        # Too large to be sent twice, but its model, and whether it streams, decide where it goes and how it ends.
+        await body.fill(LARGEST_READ, first.max_body)
+        if body.whole:
+            body.once()
+    if not body.whole and any(_by_model(match) for match in routing.matches):
+        # Sent anywhere, prompt and credential might reach a provider that they are not meant for.
+        if body.spent:
+            raise Refusal(Fault(Code.QUEUE_FULL, "the buffers are full, and the route depends on the body", hint=1.0))
+        raise Refusal(Fault(Code.BODY_TOO_LARGE, "the body is too large to find its model, which decides the route"))
     found = choose(routing, head, body.data if body.whole else b"")
     if found.match is None:
         raise Refusal(Fault(Code.NO_ROUTE, found.why))
     return found
+
+
+def _is_json(head: Head) -> bool:
+    kind = header(head.headers, b"content-type") or b""
+    return kind.partition(b";")[0].strip().lower() == b"application/json"
+
+
+def _by_model(match: Match) -> bool:
+    """Whether the request's model decides if the rule takes it, or what is sent."""
+    return bool(match.models) or any(c.model or c.target.aliases for group in match.plan.groups for c in group)
 
 
 def _problem(fault: Fault, call_id: str, dialect: Dialect, runtime: Runtime) -> tuple[Headers, bytes]:
@@ -183,7 +205,7 @@ def choose(routing: Routing, head: Head, body: bytes) -> Found:
         if match.takes_model(facts):
             return Found(match, facts, rest, routing.bare)
     if not body and not facts.model and routing.matches:
-        # Too large to be read, or nothing to read: an agent is better served by a rule's first choice than by a 404.
+        # Nothing to read (a list of models, say): an agent is better served by a rule's first choice than by a 404.
         match = routing.matches[0]
         rest = routing.target if routing.bare else routing.target[len(match.prefix) :]
         return Found(match, facts, rest, routing.bare)

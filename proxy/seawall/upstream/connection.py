@@ -12,7 +12,7 @@ from seawall.clock import Clock
 from seawall.faults import Code, Fault, Refusal
 from seawall.types import Body, Headers
 from seawall.upstream.exchange import Exchange
-from seawall.wire import chunk, end_to_end, has_no_body, last_chunk
+from seawall.wire import chunk, end_to_end, has_no_body, last_chunk, without_ours
 
 # An answer's head, and likewise its trailers, may not exceed this: endless ones must not fill the memory.
 MAX_HEAD = 256 * 1024
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
             if status == 101 or status < 100 or self._interims > MAX_INTERIMS:
                 raise ValueError("no status at all, an upgrade that nobody asked for, or endless interim answers")
             if status != 100 and exchange.on_interim is not None:
-                exchange.on_interim(status, end_to_end(self._headers))
+                exchange.on_interim(status, without_ours(end_to_end(self._headers)))
             return
         codings = [value for name, value in self._headers if len(name) == 17 and name.lower() == b"transfer-encoding"]
         if codings and codings[0].strip().lower() != b"chunked":
