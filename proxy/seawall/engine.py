@@ -13,7 +13,7 @@ from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng
 from seawall.core.retry import Next, Retry, Standing, Wait
 from seawall.faults import Code, Fault, Problem, Sample
-from seawall.relay import Agent, relay
+from seawall.relay import Agent, break_off, relay
 from seawall.reply import problem_answer, problem_for, told, upstream_headers
 from seawall.run import Run
 from seawall.settlement import Settlement
@@ -55,7 +55,9 @@ class Engine:
             elif fault is not None:
                 self._refuse(run, fault)
         except asyncio.CancelledError:
-            run.ledger.fault = Fault(Code.AGENT_GONE)
+            run.ledger.fault = Fault(Code.DRAINING if agent.cut else Code.AGENT_GONE)
+            if agent.cut:
+                self._cut(run, run.ledger.fault)
             raise
         except Exception:
             run.ledger.fault = fault = Fault(Code.INTERNAL)
@@ -191,6 +193,13 @@ class Engine:
         run.agent.start(fault.rule.status, headers)
         run.agent.write(body)
         run.agent.end()
+
+    def _cut(self, run: Run, fault: Fault) -> None:
+        """The process ends, and the drain's limit has passed."""
+        if not run.agent.started:
+            self._refuse(run, fault)
+        elif run.kept is not None and run.kept.answer is not None:
+            break_off(run.call, run.kept.answer, run.agent, _problem(run, fault))
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

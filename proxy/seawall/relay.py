@@ -26,6 +26,10 @@ class Agent(Protocol):
     @property
     def congested(self) -> bool: ...
     @property
+    def cut(self) -> bool:
+        """Whether seawall itself ends the call (the drain's limit), not the agent."""
+
+    @property
     def sent_bytes(self) -> int: ...
     @property
     def unsent_bytes(self) -> int: ...
@@ -65,11 +69,16 @@ async def relay(
     if fault.code is Code.AGENT_STALLED:
         agent.drop()
         return fault
-    if answer.stream and answer.decoder is None and _speaks(watch):
-        # Whole events only have been released, so this one is read as an event of its own.
-        agent.write(call.plan.dialect.error_event(call.facts, problem(fault)))
-    agent.abort()
+    break_off(call, answer, agent, problem(fault))
     return fault
+
+
+def break_off(call: Call, answer: Answer, agent: Agent, problem: Problem) -> None:
+    """Tell the agent that its answer ends here, as well as it still can be told, and end it uncleanly."""
+    if answer.stream and answer.decoder is None and _speaks(answer.watch):
+        # Whole events only have been released, so this one is read as an event of its own.
+        agent.write(call.plan.dialect.error_event(call.facts, problem))
+    agent.abort()
 
 
 def _speaks(watch: Watch | None) -> bool:

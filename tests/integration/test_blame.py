@@ -125,3 +125,38 @@ async def test_a_call_whose_time_the_upstream_took_is_its_failure(tmp_path: Path
             assert (await wire(running, chat())).status == 504
             await running.call()
             assert samples(running, "gpt") == (1, 1)
+
+
+CHAT_BODY = b'{"model": "gpt", "messages": []}'
+
+
+async def test_a_deadline_that_our_own_queue_used_up_opens_no_breaker(tmp_path: Path) -> None:
+    once = "circuitBreaker: {consecutiveFailures: 1}\nconcurrency: {maxParallelRequests: 1, queueTimeout: 10s}\n"
+    rule = "timeouts: {request: 300ms}\nretry: {attempts: 0}\n"
+    async with serving(slow(0.28)) as port:
+        policy = upstream("a", f"http://127.0.0.1:{port}/v1", extra=once) + route("chat", "/v1", "a", rule)
+        async with proxy(policy, tmp_path) as running:
+            for _ in range(3):
+                got = await asyncio.gather(*[wire(running, chat()) for _ in range(4)])
+                assert {one.status for one in got} <= {200, 503, 504}
+            now = time.monotonic()
+            assert running.upstream("a").transport.snapshot(now).calls <= 3
+            assert not running.moves
+
+
+async def test_a_deadline_that_a_slow_upload_used_up_asks_nobody_and_opens_no_breaker(tmp_path: Path) -> None:
+    once = "circuitBreaker: {consecutiveFailures: 1}\n"
+    recorder = Recorder()
+    async with serving(recorder) as port:
+        policy = upstream("a", f"http://127.0.0.1:{port}/v1", extra=once)
+        policy += route("chat", "/v1", "a", "timeouts: {request: 100ms}\n")
+        async with proxy(policy, tmp_path) as running:
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.service.port)
+            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 32\r\n\r\n" + CHAT_BODY[:5])
+            # What does not arrive in time is answered, and no longer waited for.
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 1.0))[9:12] == b"504"
+            writer.close()
+            call = await running.call()
+            assert (call.fault, call.attempts) == ("TIMEOUT_REQUEST", 0)
+            assert not recorder.heads
+            assert not running.moves

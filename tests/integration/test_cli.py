@@ -11,6 +11,8 @@ import httpx
 import pytest
 from harness import proxy, route, upstream
 
+from seawall.cli import main
+
 ROOT = Path(__file__).parents[2]
 POLICY = upstream("main", "http://127.0.0.1:9/v1") + route(
     "chat", "/openai/v1", "main", "timeouts: {firstContent: 60s}"
@@ -76,8 +78,8 @@ def test_explain_of_an_unreadable_request_is_one_line(policy: str) -> None:
     ("words", "line"),
     [
         (["--policy", "/no/such/policy.yaml"], "/no/such/policy.yaml"),
-        (["--listen", "nonsense"], "seawall: 'nonsense' is not HOST:PORT, such as 127.0.0.1:4100"),
-        (["--buffer-budget", "many"], "--buffer-budget"),
+        (["--listen", "nonsense"], "seawall: --listen: 'nonsense' is not HOST:PORT, such as 127.0.0.1:4100"),
+        (["--buffer-budget", "many"], "seawall: --buffer-budget: 'many' is not a size, such as 64Mi"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_exits_2(words: list[str], line: str) -> None:
@@ -85,6 +87,83 @@ def test_what_cannot_be_used_is_named_and_exits_2(words: list[str], line: str) -
     assert done.returncode == 2
     assert line in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "variable"])
+@pytest.mark.parametrize(
+    ("command", "option", "variable", "value", "why"),
+    [
+        ("serve", "--drain", "DRAIN", "nan", "is not a number of seconds"),
+        ("serve", "--drain", "DRAIN", "inf", "is not a number of seconds"),
+        ("serve", "--drain", "DRAIN", "-5", "is not a number of seconds"),
+        ("serve", "--drain", "DRAIN", "25s", "is not a number of seconds"),
+        ("serve", "--log-format", "LOG_FORMAT", "xml", "is none of json, text"),
+        ("serve", "--buffer-budget", "BUFFER_BUDGET", "-1", "is not a size"),
+        ("serve", "--buffer-budget", "BUFFER_BUDGET", "1e9", "is not a size"),
+        ("serve", "--listen", "LISTEN", "127.0.0.1", "is not HOST:PORT"),
+        ("serve", "--listen", "LISTEN", "127.0.0.1:65536", "is not HOST:PORT"),
+        ("serve", "--admin", "ADMIN", "127.0.0.1:²", "is not HOST:PORT"),
+        ("serve", "--admin", "ADMIN", "a..b:4101", "is not HOST:PORT"),
+        ("demo", "--lab", "LAB_LISTEN", "lab", "is not HOST:PORT"),
+        ("demo", "--drain", "DRAIN", "soon", "is not a number of seconds"),
+        ("lab", "--listen", "LAB_LISTEN", "-1", "is not HOST:PORT"),
+        ("lab", "--seed", "SEED", "abc", "is not a whole number"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_the_option_or_its_variable(
+    command: str,
+    option: str,
+    variable: str,
+    value: str,
+    why: str,
+    typed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SEAWALL_POLICY", "/no/such/policy.yaml")  # it cannot start, whatever is made of the value
+    name = option if typed else f"SEAWALL_{variable}"
+    if not typed:
+        monkeypatch.setenv(name, value)
+    assert main([command, *([option, value] if typed else [])]) == 2
+    out, errors = capsys.readouterr()
+    assert (out, errors.count("\n")) == ("", 1)
+    assert errors.startswith(f"seawall: {name}: {value!r} {why}")
+
+
+def test_a_bad_variable_does_not_disturb_commands_that_do_not_use_it(policy: str) -> None:
+    bad = {f"SEAWALL_{v}": "?" for v in ("SEED", "DRAIN", "LISTEN", "LAB_LISTEN", "LOG_FORMAT", "BUFFER_BUDGET")}
+    assert seawall("check", policy, **bad).returncode == 0
+    done = seawall("serve", SEAWALL_SEED="abc", SEAWALL_POLICY="/no/such/policy.yaml")
+    assert "/no/such/policy.yaml" in done.stderr
+
+
+def test_what_is_typed_beats_the_variable_and_an_empty_one_counts_as_unset(policy: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        empty = {"SEAWALL_DRAIN": "", "SEAWALL_LOG_FORMAT": "", "SEAWALL_ADMIN": "", "SEAWALL_BUFFER_BUDGET": ""}
+        done = seawall("serve", "--policy", policy, "--listen", address, SEAWALL_LISTEN="nonsense", **empty)
+    assert done.stderr == f"seawall: {address}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["serve", "--policy", ""], ["check", ""], ["explain", "--policy", "", "--request", "x"]]
+)
+def test_an_empty_file_name_is_not_the_current_folder(words: list[str]) -> None:
+    done = seawall(*words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "'' is no file or folder" in done.stderr
+
+
+def test_explain_takes_the_policy_of_the_environment_else_the_built_in_one(policy: str) -> None:
+    request = ["--request", "POST", "http://127.0.0.1:4100/openai/v1/chat/completions"]
+    given = seawall("explain", *request, SEAWALL_POLICY=policy)
+    assert (given.returncode, given.stderr) == (0, "")
+    assert "rule       chat/main" in given.stdout
+    built_in = seawall("explain", *request, SEAWALL_POLICY="")
+    assert (built_in.returncode, built_in.stderr) == (0, "")
+    assert "→ POST https://api.openai.com:443/v1/chat/completions" in built_in.stdout
 
 
 def test_a_busy_port_is_one_line_and_exit_code_2(policy: str) -> None:
@@ -136,12 +215,22 @@ async def test_admin_commands_reach_the_proxy_over_its_socket(tmp_path: Path) ->
         assert unknown.returncode == 1
         assert unknown.stderr == 'seawall: no upstream "nobody"; known: main\n'
         assert (await admin("isolate")).returncode == 2
+        drain = await admin("drain", "main")
+        assert (drain.returncode, drain.stderr.count("\n")) == (2, 1)
+        assert not running.service.view.draining
 
 
 def test_admin_without_a_proxy_says_so(tmp_path: Path) -> None:
     done = seawall("admin", "health", SEAWALL_ADMIN_SOCKET=str(tmp_path / "none.sock"))
     assert done.returncode == 1
     assert "is seawall running here" in done.stderr
+
+
+def test_admin_finds_the_socket_of_the_admin_port_that_the_environment_names(tmp_path: Path) -> None:
+    done = seawall("admin", "health", SEAWALL_ADMIN="127.0.0.1:4999", XDG_RUNTIME_DIR=str(tmp_path))
+    assert f"{tmp_path}/seawall-4999.sock" in done.stderr
+    done = seawall("admin", "health", SEAWALL_ADMIN="nonsense")
+    assert (done.returncode, done.stderr[:33]) == (2, "seawall: SEAWALL_ADMIN: 'nonsense")
 
 
 def test_help_has_examples_and_exit_codes() -> None:

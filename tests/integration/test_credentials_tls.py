@@ -175,7 +175,10 @@ async def test_a_tls_handshake_that_hangs_or_is_no_tls_is_a_transport_fault(tmp_
                 assert await code(running) == wanted
 
 
-@pytest.mark.parametrize("path", ["/v1/../other", "/v1/%2e%2E/other"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/../other", "/v1/%2e%2E/other", "/v1/..%2fother", "/v1/%252e%252e/other", "/v1/..;/other", "/v1/..%5Cother"],
+)
 async def test_an_injected_key_does_not_follow_dot_segments_out_of_its_route(tmp_path: Path, path: str) -> None:
     key, seen = tmp_path / "key", Recorder()
     key.write_text("secret-1\n")

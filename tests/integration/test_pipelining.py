@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Running, proxy, route, until, upstream
+from harness import Running, lab, proxy, route, until, upstream
 from peers import agent, answer, raw, request_head, serving
 
 KIB = 1024
@@ -74,3 +74,17 @@ async def test_errors_of_our_own_pile_up_no_more_than_answers_do(tmp_path: Path)
             assert 60 < len(running.calls) < asked
             assert await unsent(running, 0.1) < 512 * KIB
             assert len(running.calls) < asked
+
+
+async def test_requests_that_wait_behind_another_have_their_line_when_their_agent_leaves(tmp_path: Path) -> None:
+    async with lab() as upstreams:
+        upstreams.script(["silent"])
+        policy = upstream("a", f"{upstreams.url}/v1") + route("api", "/v1", "a")
+        async with proxy(policy, tmp_path) as running:
+            _, writer = await asyncio.open_connection("127.0.0.1", running.service.port)
+            writer.write(b"GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n" * 3)
+            await until(lambda: upstreams.attempts())
+            writer.close()
+            await until(lambda: len(running.calls) == 3)
+            assert [(call.fault, call.status) for call in running.calls] == [("AGENT_GONE", 0)] * 3
+            assert len({call.call_id for call in running.calls}) == 3

@@ -229,3 +229,17 @@ async def test_websockets_are_refused_and_h2c_is_ignored(tmp_path: Path) -> None
         assert len(answers(await say(running.service.port, sent), ["POST", "GET"])) == 2
         assert recorder.requests[0].body == b"hello"
         assert not recorder.requests[0].all(b"upgrade")
+
+
+async def test_no_upstream_speaks_in_seawalls_name(tmp_path: Path) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Seawall-Outcome: fake\r\n\r\n"
+    late = b"transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-T: a\r\nX-Seawall-Attempts: 99\r\n\r\n"
+    recorder = Recorder(early + b"HTTP/1.1 200 OK\r\nX-Seawall-Model: fake\r\n" + late)
+    async with serving(recorder) as port:
+        policy = upstream("a", f"http://127.0.0.1:{port}", "Generic") + route("api", "/api", "a")
+        async with proxy(policy, tmp_path) as running:
+            data = await say(running.service.port, b"GET /api HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            assert b"Link: </a>" in data
+            assert b"X-T: a" in data
+            assert b"fake" not in data
+            assert b"99" not in data

@@ -210,10 +210,24 @@ async def test_the_limit_of_a_drain_is_kept(tmp_path: Path) -> None:
             await asyncio.to_thread(admin_client.drain, process.socket)
             assert await process.code() == 0
             assert 0.25 < time.monotonic() - began < 8
-            # What is cut does not look whole.
-            try:
-                rest = await reader.read()
-            except ConnectionResetError:
-                rest = b""
+            # What is cut does not look whole, and says why.
+            rest = await reader.read()
             assert not rest.endswith(b"0\r\n\r\n")
+            assert b'"code":"DRAINING"' in rest
             await until(lambda: upstreams.attempts()[0].gone)
+
+
+async def test_a_call_that_the_drain_cuts_before_its_answer_is_told_to_try_elsewhere(tmp_path: Path) -> None:
+    async with lab() as upstreams, proxy(policy(upstreams), tmp_path) as running:
+        upstreams.script(["silent"], upstream="a")
+        half, writer = await asyncio.open_connection("127.0.0.1", running.service.port)
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\n{")
+        async with raw(running, chat()) as (reader, _):
+            await until(lambda: upstreams.attempts() and running.service.engine.calls == 1)
+            await running.service.close(0.05)
+            for told in (reader, half):
+                answer = await told.read()
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b'"code":"DRAINING"' in answer
+        writer.close()
+        assert sorted((call.fault, call.status) for call in running.calls) == [("DRAINING", 503)] * 2

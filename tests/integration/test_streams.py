@@ -12,7 +12,7 @@ import brotli
 import pytest
 import zstandard
 from harness import lab, proxy, route, until, upstream
-from peers import QUICK, Upstream, always, chat, raw, request_head, serving, wire
+from peers import QUICK, Upstream, always, answer, chat, raw, request_head, serving, wire
 
 TALK = [{"role": "user", "content": "hi"}]
 # dialect, path, request
@@ -277,3 +277,35 @@ async def test_an_error_event_of_ours_is_added_only_where_it_is_read_and_the_fir
         assert CONTENT in got.data
         assert (b'"seawall"' in got.data) == bool(own_events)
         assert not got.data.endswith(b"0\r\n\r\n")
+
+
+@KINDS
+async def test_a_cut_stream_that_had_announced_its_length_is_not_taken_for_whole(
+    tmp_path: Path, dialect: str, path: str, body: Any
+) -> None:
+    async with lab() as upstreams, proxy(one(f"{upstreams.url}/v1", NO_RETRY, dialect), tmp_path) as running:
+        events = (await wire(running, body, path=path)).body
+    cut = events[: events.rindex(b"\n\n", 0, len(events) // 2) + 2]
+    async with (
+        serving(always(answer(cut, "text/event-stream"))) as port,
+        proxy(one(f"http://127.0.0.1:{port}/v1", NO_RETRY, dialect), tmp_path) as running,
+    ):
+        got = await wire(running, body, path=path)
+        assert (got.status, got.whole, (await running.call()).fault) == (200, False, "TRUNCATED")
+        assert last_event(got.body)["seawall"]["attempts"] == 1
+
+
+@pytest.mark.parametrize("stray", [b"data:\n\n", b"data: bye\n\n", b'data: {"half', b"data: {]\n\n"])
+@pytest.mark.parametrize("commit", ["FirstContent", "Complete"])
+async def test_what_follows_a_terminal_event_makes_no_answer_a_failed_one(
+    tmp_path: Path, commit: str, stray: bytes
+) -> None:
+    content = b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+    whole = content + b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n' + stray
+    async with serving(always(answer(whole, "text/event-stream"))) as port:
+        rule = QUICK + f"streaming: {{commit: {commit}}}\n"
+        async with proxy(one(f"http://127.0.0.1:{port}/v1", rule), tmp_path) as running:
+            got = await wire(running, chat(stream=True))
+            call = await running.call()
+            assert (got.status, got.whole, got.body) == (200, True, whole)
+            assert (call.fault, call.attempts) == ("", 1)

@@ -51,6 +51,7 @@ BAD_CHUNKS = [
     b"5\r\nhello\r\n0\r\nx: a\nb: c\r\n\r\n",
 ]
 BAD_START = [
+    b"POST / HTTP/1.0\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"GET / HTTP/2.0\r\nhost: a\r\n\r\n",

@@ -40,17 +40,32 @@ class AgentHandler:
         routing = route_for(runtime, head)
         plan = routing.matches[0].plan if routing.matches else None
         body = Replay(exchange.body, exchange.trailers, self._buffers)
-        try:
-            found = await _read(routing, head, body)
-        except Refusal as refusal:
-            fields, text = _problem(refusal.fault, call_id, routing.dialect, runtime)
-            exchange.start(refusal.fault.rule.status, fields)
+
+        def refused(fault: Fault) -> None:
+            fields, text = _problem(fault, call_id, routing.dialect, runtime)
+            exchange.start(fault.rule.status, fields)
             exchange.write(text)
             exchange.end()
-            self._tell(refusal.fault, head, exchange.received_at, call_id, routing.dialect, plan, body.size, len(text))
+            self._tell(fault, head, exchange.received_at, call_id, routing.dialect, plan, body.size, len(text))
+
+        try:
+            if exchange.body.complete or plan is None or not plan.timeouts.request_set:
+                found = await _read(routing, head, body)
+            else:
+                # It spans everything, where the policy sets it.
+                late = exchange.received_at + plan.timeouts.request - self._clock.now()
+                async with asyncio.timeout(max(0.0, late)):
+                    found = await _read(routing, head, body)
+        except Refusal as refusal:
+            refused(refusal.fault)
+        except TimeoutError:
+            refused(Fault(Code.TIMEOUT_REQUEST, "the request did not arrive in time"))
         except asyncio.CancelledError:
-            gone = Fault(Code.AGENT_GONE)
-            self._tell(gone, head, exchange.received_at, call_id, routing.dialect, plan, body.size)
+            if exchange.cut:
+                refused(Fault(Code.DRAINING))
+            else:
+                gone = Fault(Code.AGENT_GONE)
+                self._tell(gone, head, exchange.received_at, call_id, routing.dialect, plan, body.size)
             raise
         else:
             await self._engine.run(self._call(exchange, call_id, found, body), exchange)
@@ -62,7 +77,8 @@ class AgentHandler:
         runtime, call_id = self._runtime(), _new_id()
         dialect = route_for(runtime, head).dialect
         fields, text = _problem(fault, call_id, dialect, runtime)
-        self._tell(fault, head, since, call_id, dialect, None, 0, len(text))
+        heard = fault.code is not Code.AGENT_GONE
+        self._tell(fault, head, since, call_id, dialect, None, 0, len(text) if heard else 0)
         return fields, text
 
     def _call(self, exchange: Exchange, call_id: str, found: "Found", body: Replay) -> Call:

@@ -122,7 +122,7 @@ class Exchange:
     """One request and the answer to it."""
 
     __slots__ = (
-        "_bodyless", "_chunked", "_left", "_line", "_loop", "_pending", "body", "ended", "head", "keep_alive",
+        "_bodyless", "_chunked", "_left", "_line", "_loop", "_pending", "body", "cut", "ended", "head", "keep_alive",
         "received_at", "sent_bytes", "started",
     )  # fmt: skip
 
@@ -135,6 +135,8 @@ class Exchange:
         self.received_at = received_at
         self.started = False
         self.ended = False
+        self.cut = False
+        """The server ends it, not the agent."""
         self.sent_bytes = 0
         self._bodyless = False
         self._chunked = False

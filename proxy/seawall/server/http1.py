@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.gone(self)
-        self._queue.clear()
+        self._drop_queue(Code.AGENT_GONE)
         if self._lingering is not None:
             self._lingering.cancel()
         if self._task is not None:
@@ -246,6 +246,7 @@ class Connection(asyncio.Protocol):
             self._write_refusal(fault, exchange.head, exchange.received_at)
             exchange.keep_alive = False
         if not exchange.body.complete or not exchange.keep_alive or (self._owner.closing and not self._queue):
+            self._drop_queue(Code.DRAINING if self._owner.closing else Code.BAD_REQUEST)
             self._linger()
         elif self._queue:
             self._begin(self._queue.popleft())
@@ -284,6 +285,15 @@ class Connection(asyncio.Protocol):
     def _head_too_large(self) -> Refusal:
         return Refusal(Fault(Code.HEAD_TOO_LARGE, f"the request's head exceeds {self._owner.limits.head} bytes"))
 
+    def _drop_queue(self, code: Code) -> None:
+        """Requests that nobody will answer (RFC 9112 §9.3.2: the agent has to repeat them) have their line all the
+        same."""
+        while self._queue:
+            exchange = self._queue.popleft()
+            self._owner.refuse(
+                Fault(code, "not answered: the connection ends before"), exchange.head, exchange.received_at
+            )
+
     def _read_on(self) -> None:
         """Bodies that wait behind the request that is being answered are bounded together."""
         if self._queued_bytes and not self._queue:
@@ -320,6 +330,13 @@ class Connection(asyncio.Protocol):
     def _wake_writer(self) -> None:
         if self._write_waiter is not None and not self._write_waiter.done():
             self._write_waiter.set_result(None)
+
+    def cut(self) -> None:
+        """The server closes and waits no longer: whoever handles the request says so, and the connection ends."""
+        if self._current is not None and self._task is not None:
+            self._current.cut = True
+            self._current.keep_alive = False
+            self._task.cancel()
 
     # -- sweeping --------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from seawall.types import Head, Headers
 
 # Bytes of an answer that may wait in the kernel to be sent.
 _KERNEL_UNSENT = 128 * 1024
+# Seconds for agents to take what the last calls were told, once the drain's limit has passed.
+_LAST_WORDS = 1.0
 
 
 class Server:
@@ -69,12 +71,22 @@ class Server:
             async with asyncio.timeout(grace):
                 await self._empty()
         except TimeoutError:
-            pass
+            await self._cut()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for line in list(self._lines):
             line.transport.abort()
         await self._empty()
+
+    async def _cut(self) -> None:
+        """End what is under way, and give the agents a moment to hear of it."""
+        for line in list(self._lines):
+            line.cut()
+        try:
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._empty()
+        except TimeoutError:
+            pass
 
     def arrived(self, line: Connection) -> None:
         self._lines.add(line)
