@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seawall import __version__
+from seawall.arguments import Option, add, address, one_of, policies, seconds, shipped, size, take, whole
 from seawall.terminal import Unusable, default_socket
 
 EXIT_CODES = """exit codes:
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.run
     try:
+        take(arguments, os.environ)
         return command(arguments)
     except Unusable as error:
         print(f"seawall: {error}", file=sys.stderr)
@@ -69,13 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from seawall.serve import serve_command
 
-    return serve_command(arguments)
+    return serve_command(arguments, policies(arguments.policy, os.environ))
 
 
 def _demo(arguments: argparse.Namespace) -> int:
     from seawall.serve import demo_command
 
-    return demo_command(arguments)
+    return demo_command(arguments, (shipped("demo.yaml"),))
 
 
 def _lab(arguments: argparse.Namespace) -> int:
@@ -87,6 +89,8 @@ def _lab(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from seawall.policy import load_policy
 
+    if "" in arguments.files:
+        raise Unusable("'' is no file or folder")
     loaded = load_policy([Path(p) for p in arguments.files])
     for issue in loaded.issues:
         print(issue)
@@ -103,7 +107,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _explain(arguments: argparse.Namespace) -> int:
     from seawall.explain import explain
 
-    return explain([Path(p) for p in arguments.policy], arguments.request)
+    return explain(policies(arguments.policy, os.environ), arguments.request)
 
 
 def _admin(arguments: argparse.Namespace) -> int:
@@ -111,16 +115,19 @@ def _admin(arguments: argparse.Namespace) -> int:
 
     from seawall.server import admin_client
 
-    path, action = Path(arguments.socket), arguments.action
+    action = arguments.action
+    path = Path(arguments.socket or default_socket(str(_ADMIN.value(None, os.environ))))
+    whole_proxy = {"health": admin_client.health, "state": admin_client.state, "drain": admin_client.drain}
     try:
-        if action in ("isolate", "force-close", "reset"):
-            if not arguments.upstream:
-                raise Unusable(f"{action} needs an upstream: seawall admin {action} NAME [--model MODEL]")
+        if action in whole_proxy:
+            if arguments.upstream or arguments.model is not None:
+                # Who drains one upstream by mistake should not have drained them all.
+                raise Unusable(f"{action} is of the whole proxy: it takes no upstream and no model")
+            answer = whole_proxy[action](path)
+        elif arguments.upstream:
             answer = admin_client.breaker(path, action, arguments.upstream, arguments.model)
         else:
-            answer = {"health": admin_client.health, "state": admin_client.state, "drain": admin_client.drain}[action](
-                path
-            )
+            raise Unusable(f"{action} needs an upstream: seawall admin {action} NAME [--model MODEL]")
     except admin_client.AdminError as error:
         print(f"seawall: {error}", file=sys.stderr)
         return 1
@@ -131,15 +138,33 @@ def _admin(arguments: argparse.Namespace) -> int:
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
-def _environment(name: str, default: str) -> str:
-    return os.environ.get(f"SEAWALL_{name}", default)
+_LISTEN = Option("--listen", address, "127.0.0.1:4100", "for agents", "HOST:PORT")
+_ADMIN = Option("--admin", address, "127.0.0.1:4101", "for probes, metrics and reports", "HOST:PORT")
+_ADMIN_SOCKET = Option(
+    "--admin-socket", str, "", "Unix socket for actions; else one per admin port in the user's runtime folder", "PATH"
+)
+_DRAIN = Option("--drain", seconds, "25", "for calls to finish at the end", "SECONDS")
+_BUFFER_BUDGET = Option(
+    "--buffer-budget", size, "64Mi", "memory for bodies and answers that are kept for another attempt", "SIZE"
+)
+_LAB = Option("--lab", address, "127.0.0.1:4110", "for the lab", "HOST:PORT", variable="LAB_LISTEN")
+_LAB_LISTEN = Option("--listen", address, "127.0.0.1:4110", "for agents", "HOST:PORT", variable="LAB_LISTEN")
+_SEED = Option("--seed", whole, "0", "of its random faults", "NUMBER")
+_SOCKET = Option(
+    "--socket", str, "", "of the proxy; else that of SEAWALL_ADMIN's port", "PATH", variable="ADMIN_SOCKET"
+)
+
+
+def _log_format(default: str) -> Option:
+    return Option("--log-format", one_of("json", "text"), default, "of the log", "{json,text}")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="seawall",
         description="A proxy that keeps LLM and warehouse calls working while their providers fail.",
-        epilog="Every option is also a variable: --log-format is SEAWALL_LOG_FORMAT.\n\n" + EXIT_CODES,
+        epilog="Options are also variables, which each command's help names; what is typed beats them.\n\n"
+        + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"seawall {__version__}")
@@ -155,15 +180,14 @@ def _parser() -> argparse.ArgumentParser:
             epilog=examples + "\n" + EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, options=())
         return sub
 
     serve = command("serve", _serve, "run the proxy under a policy", _SERVE_EXAMPLES)
     _policy_option(serve)
-    _listening_options(serve, log_format="json")
+    add(serve, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("json"), _DRAIN, _BUFFER_BUDGET)
     demo = command("demo", _demo, "run the proxy before a lab whose upstreams fail, to see it work", _DEMO_EXAMPLES)
-    _listening_options(demo, log_format="text")
-    demo.add_argument("--lab", default=_environment("LAB_LISTEN", "127.0.0.1:4110"), metavar="HOST:PORT")
+    add(demo, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("text"), _DRAIN, _BUFFER_BUDGET, _LAB)
     check = command("check", _check, "print every error of policy files", _CHECK_EXAMPLES)
     check.add_argument("files", nargs="+", metavar="FILE", help="a policy file, or a folder of them")
     explain = command("explain", _explain, "tell what would happen to a request, and why", _EXPLAIN_EXAMPLES)
@@ -172,51 +196,22 @@ def _parser() -> argparse.ArgumentParser:
         "--request", nargs="+", required=True, metavar=("FILE|METHOD", "URL"), help="a request file, or method and URL"
     )
     lab = command("lab", _lab, "emulate providers that fail on demand", _LAB_EXAMPLES)
-    lab.add_argument("--listen", default=_environment("LAB_LISTEN", "127.0.0.1:4110"), metavar="HOST:PORT")
-    lab.add_argument("--seed", type=int, default=int(_environment("SEED", "0")), help="of its random faults")
+    add(lab, _LAB_LISTEN, _SEED)
     admin = command("admin", _admin, "look at a running proxy, or act on it", _ADMIN_EXAMPLES)
     admin.add_argument("action", choices=["health", "state", "isolate", "force-close", "reset", "drain"])
     admin.add_argument("upstream", nargs="?", help="for isolate, force-close and reset")
     admin.add_argument("--model", help="only this model's breaker")
-    admin.add_argument(
-        "--socket", default=_environment("ADMIN_SOCKET", default_socket("127.0.0.1:4101")), help="of the proxy"
-    )
+    add(admin, _SOCKET)
     return parser
 
 
 def _policy_option(parser: argparse.ArgumentParser) -> None:
-    given = _environment("POLICY", "")
     parser.add_argument(
         "--policy",
         action="append",
         metavar="FILE",
-        default=None,
-        help="a policy file or folder; may be repeated (default: $SEAWALL_POLICY, several separated by ':', "
+        help="a policy file or folder; may be repeated (default: SEAWALL_POLICY, several separated by ':', "
         "else the built-in pass-through to the public providers)",
-    )
-    parser.set_defaults(policy_default=[p for p in given.split(":") if p])
-
-
-def _listening_options(parser: argparse.ArgumentParser, *, log_format: str) -> None:
-    parser.add_argument("--listen", default=_environment("LISTEN", "127.0.0.1:4100"), metavar="HOST:PORT")
-    parser.add_argument("--admin", default=_environment("ADMIN", "127.0.0.1:4101"), metavar="HOST:PORT")
-    parser.add_argument(
-        "--admin-socket",
-        default=_environment("ADMIN_SOCKET", ""),
-        metavar="PATH",
-        help="Unix socket for actions (default: one per admin port in the user's runtime folder)",
-    )
-    parser.add_argument(
-        "--log-format", choices=["json", "text"], default=_environment("LOG_FORMAT", log_format), help="of the log"
-    )
-    parser.add_argument(
-        "--drain", default=_environment("DRAIN", "25"), metavar="SECONDS", help="for calls to finish at the end"
-    )
-    parser.add_argument(
-        "--buffer-budget",
-        default=_environment("BUFFER_BUDGET", "64Mi"),
-        metavar="SIZE",
-        help="memory for bodies and answers that are kept for another attempt",
     )
 
 

@@ -5,32 +5,27 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from seawall.policy import EffectivePolicy
-from seawall.policy.units import size_bytes
 from seawall.reload import read
 from seawall.service import Address, Options, Service
 from seawall.terminal import Unusable, default_socket
 
 
-def serve_command(arguments: argparse.Namespace) -> int:
-    given = [Path(p) for p in arguments.policy or arguments.policy_default]
-    options = _options(arguments, tuple(given or [_shipped("policy.yaml")]))
-    return _run(_serve(options, _usable(options.policies)))
+def serve_command(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> int:
+    return _run(_serve(_options(arguments, policies), _usable(policies)))
 
 
-def demo_command(arguments: argparse.Namespace) -> int:
-    options = _options(arguments, (_shipped("demo.yaml"),))
-    return _run(_demo(options, _usable(options.policies), _address(arguments.lab)))
+def demo_command(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> int:
+    return _run(_demo(_options(arguments, policies), _usable(policies), arguments.lab))
 
 
 def lab_command(arguments: argparse.Namespace) -> int:
-    return _run(_lab(_address(arguments.listen), arguments.seed))
+    return _run(_lab(arguments.listen, arguments.seed))
 
 
 async def _serve(options: Options, policy: EffectivePolicy) -> int:
@@ -92,33 +87,12 @@ def _usable(paths: tuple[Path, ...]) -> EffectivePolicy:
 
 
 def _options(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> Options:
-    try:
-        drain, budget = float(arguments.drain), size_bytes(arguments.buffer_budget)
-    except ValueError as error:
-        raise Unusable(f"--drain and --buffer-budget: {error}") from None
     return Options(
         policies=policies,
-        listen=_address(arguments.listen),
-        admin=_address(arguments.admin),
-        admin_socket=Path(arguments.admin_socket or default_socket(arguments.admin)),
+        listen=arguments.listen,
+        admin=arguments.admin,
+        admin_socket=Path(arguments.admin_socket or default_socket(str(arguments.admin))),
         log_format=arguments.log_format,
-        drain_seconds=drain,
-        buffer_budget=budget,
+        drain_seconds=arguments.drain,
+        buffer_budget=arguments.buffer_budget,
     )
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise Unusable(str(error)) from None
-
-
-def _shipped(name: str) -> Path:
-    """A policy that comes with the package; in a checkout, the file under config/."""
-    folder = Path(__file__).parents[2] / "config"
-    checkout = folder / ("examples/demo.yaml" if name == "demo.yaml" else name)
-    if checkout.is_file():
-        return checkout
-    with as_file(files("seawall") / "config" / name) as path:
-        return path

@@ -3,19 +3,22 @@
 Reads and moves machines, and therefore runs on the event loop only. Nothing of it is on a request's way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from seawall import __version__
 from seawall.call import Buffers
 from seawall.clock import Clock
-from seawall.core.breaker import Breaker, Moved
+from seawall.core.breaker import Breaker, Moved, State
 from seawall.engine import Engine
 from seawall.runtime import Match, Plan, Runtime, Upstream
 from seawall.server.controls import UnknownNameError
 from seawall.telemetry.metrics import Metrics
+from seawall.telemetry.redact import redact
 from seawall.telemetry.report import (
+    EVERY,
     BreakerView,
     CandidateView,
+    CredentialView,
     LimitView,
     ProcessView,
     ReloadView,
@@ -25,7 +28,11 @@ from seawall.telemetry.report import (
     UpstreamView,
 )
 from seawall.types import Observer, Reloaded
+from seawall.upstream.credential import Credential
 from seawall.visit import moves
+
+# By Upstream.manual.
+_HELD = {"isolate": (State.ISOLATED, "isolated by hand"), "force_close": (State.FORCED_CLOSED, "forced closed by hand")}
 
 
 class View:
@@ -47,6 +54,7 @@ class View:
         self._observe = observe
         self._clock = clock
         self._started = clock.wall()
+        self._names = _Names({})
         self.draining = False
         self.reload: ReloadView | None = None
         self.on_drain: Callable[[], None] = lambda: None
@@ -77,9 +85,10 @@ class View:
         if runtime is None:
             return Snapshot(process)
         matches = runtime.all_matches()
+        self._names = names = _Names(self._names.shown)
         return Snapshot(
             process,
-            tuple(_upstream(u, now) for u in runtime.upstreams.values()),
+            tuple(_upstream(u, now, names) for u in runtime.upstreams.values()),
             tuple(_route(plan, matches) for plan in runtime.plans),
         )
 
@@ -113,30 +122,59 @@ class View:
         if name not in known:
             raise UnknownNameError("upstream", name, known)
         upstream, now = known[name], self._clock.now()
-        if model is None:
-            # Models that have not been asked for yet take it over; see Upstream.breaker.
-            upstream.manual = manual
-            touched = dict(upstream.breakers)
-            if manual != "isolate":
-                # Of the origin: upstreams that share it are opened up as well. Isolating one must not touch them.
-                self._tell(upstream, upstream.target.endpoint.origin, action(upstream.transport, now), now)
-        else:
-            touched = {model: upstream.breaker(model, now)}
-        for key, breaker in touched.items():
+        if model is not None:
+            breaker = upstream.breaker(model, now)
+            self._tell(upstream, model, action(breaker, now), now)
+            return [_breaker(redact(model), breaker, now)]
+        self._hold(upstream, manual, now)
+        for key, breaker in upstream.breakers.items():
             self._tell(upstream, key, action(breaker, now), now)
-        return [_breaker(key, breaker, now) for key, breaker in sorted(touched.items())]
+        moved = _held(upstream) + [_breaker(redact(key), b, now) for key, b in sorted(upstream.breakers.items())]
+        if manual != "isolate":
+            # Of the origin: upstreams that share it are opened up as well. Isolating one must not touch them.
+            origin = upstream.target.endpoint.origin
+            self._tell(upstream, origin, action(upstream.transport, now), now)
+            moved.append(_breaker(origin, upstream.transport, now, transport=True))
+        return moved
+
+    def _hold(self, upstream: Upstream, manual: str | None, now: float) -> None:
+        """For models that have not been asked for yet as well; see Upstream.breaker."""
+        before, _ = _HELD.get(upstream.manual or "", (State.CLOSED, ""))
+        after, reason = _HELD.get(manual or "", (State.CLOSED, "reset by hand"))
+        upstream.manual = manual
+        if after is not before:
+            self._tell(upstream, EVERY, (Moved(before, after, reason),), now)
 
     def _tell(self, upstream: Upstream, key: str, moved: tuple[Moved, ...], now: float) -> None:
         for event in moves(upstream.name, key, moved, now):
             self._observe(event)
 
 
-def _upstream(upstream: Upstream, now: float) -> UpstreamView:
+class _Names:
+    """Names of models as they may be shown: agents choose them, and some send a key.
+
+    Looking through one takes tens of microseconds and there may be thousands, so those of the last report (`before`)
+    are not looked through again.
+    """
+
+    def __init__(self, before: Mapping[str, str]) -> None:
+        self._before = before
+        self.shown: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        found = self._before.get(name)
+        if found is None:
+            found = redact(name)
+        self.shown[name] = found
+        return found
+
+
+def _upstream(upstream: Upstream, now: float, names: _Names) -> UpstreamView:
     health = upstream.health.snapshot(now)
     limits = upstream.limiter.snapshot()
     resting = upstream.cooldowns.snapshot(now)
-    rests = [(r.parked, RestView(str(r.key[0]) if isinstance(r.key, tuple) else "", r.seconds)) for r in resting]
-    breakers = [_breaker(model, b, now) for model, b in upstream.breakers.items()]
+    rests = [(r.parked, RestView(names(str(r.key[0])) if isinstance(r.key, tuple) else "", r.seconds)) for r in resting]
+    breakers = _held(upstream) + [_breaker(names(model), b, now) for model, b in upstream.breakers.items()]
     breakers.append(_breaker(upstream.target.endpoint.origin, upstream.transport, now, transport=True))
     return UpstreamView(
         name=upstream.name,
@@ -154,7 +192,22 @@ def _upstream(upstream: Upstream, now: float) -> UpstreamView:
         retry_budget=upstream.budget.snapshot(now).balance,
         cooldowns=tuple(rest for parked, rest in rests if not parked),
         parked=tuple(rest for parked, rest in rests if parked),
+        credential=_credential(upstream.target.credential),
     )
+
+
+def _credential(credential: Credential | None) -> CredentialView | None:
+    if credential is None or not (problem := credential.problem()):
+        return None
+    return CredentialView(problem, credential.key() is not None)
+
+
+def _held(upstream: Upstream) -> list[BreakerView]:
+    """What an operator holds, in a row of its own; none where nothing is held."""
+    if upstream.manual is None:
+        return []
+    state, reason = _HELD[upstream.manual]
+    return [BreakerView(EVERY, state.value, by_hand=True, reason=reason, admitted=float(state is State.FORCED_CLOSED))]
 
 
 def _breaker(key: str, breaker: Breaker, now: float, *, transport: bool = False) -> BreakerView:

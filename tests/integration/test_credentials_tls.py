@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from harness import lab, proxy, route, upstream
 from peers import QUICK, Recorder, chat, serving, wire
@@ -81,6 +82,52 @@ async def test_a_changed_key_is_taken_and_one_that_vanishes_for_a_moment_stays(t
         key.unlink()
         await asyncio.sleep(1.1)
         assert await sent() == [b"Bearer second"]
+
+
+async def test_a_key_file_that_became_unusable_is_told_until_it_is_mended(tmp_path: Path) -> None:
+    key, seen = tmp_path / "key", Recorder()
+    key.write_text("first")
+    auth = f"auth: {{type: APIKey, keyFile: {key}}}\n"
+    async with (
+        serving(seen) as port,
+        proxy(one(f"http://127.0.0.1:{port}", auth), tmp_path) as running,
+        httpx.AsyncClient(base_url=running.admin_url) as admin,
+    ):
+
+        async def shown() -> tuple[str, object, object, bool]:
+            health = (await admin.get("/health")).json()["upstreams"]["a"]
+            state = (await admin.get("/state")).json()["upstreams"][0]
+            page = (await admin.get("/metrics")).text
+            gauge = 'seawall_credential_unreadable{upstream="a"} 1.0' in page
+            return health["service_level"], health["credential"], state["credential"], gauge
+
+        async def becomes(level: str) -> tuple[str, object, object, bool]:
+            async with asyncio.timeout(5):
+                while (found := await shown())[0] != level:
+                    await asyncio.sleep(0.05)
+            return found
+
+        assert await shown() == ("full", None, None, False)
+        key.write_text("")
+        _, told, state, gauge = await becomes("degraded")
+        assert isinstance(told, dict)
+        assert (told["last_key_in_use"], str(key) in told["problem"], state, gauge) == (True, True, told, True)
+        assert f"key file {key}" in (await admin.get("/")).text
+        assert (await wire(running, chat())).status == 200
+        assert seen.fields(b"authorization") == [b"Bearer first"]
+        key.write_text("second")
+        assert await becomes("full") == ("full", None, None, False)
+
+
+async def test_an_upstream_whose_file_never_held_a_key_is_offline(tmp_path: Path) -> None:
+    auth = f"auth: {{type: APIKey, keyFile: {tmp_path}/none}}\n"
+    async with (
+        proxy(one("http://127.0.0.1:9/v1", auth), tmp_path) as running,
+        httpx.AsyncClient(base_url=running.admin_url) as admin,
+    ):
+        health = await admin.get("/health")
+        assert (health.status_code, health.json()["service_level"]) == (503, "offline")
+        assert health.json()["upstreams"]["a"]["credential"]["last_key_in_use"] is False
 
 
 async def test_a_key_that_is_gone_at_a_reload_is_told_and_the_call_moves_on(tmp_path: Path) -> None:

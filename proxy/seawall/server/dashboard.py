@@ -95,10 +95,12 @@ def _upstream(upstream: UpstreamView, levels: Mapping[str, ServiceLevel]) -> lis
         + (f" <small>({_text(b.reason)})</small>" if b.reason and b.state != "closed" else "")
         for b in upstream.breakers
     )
-    rests = [
+    notes = [
         f"{kind} {r.model}" for kind, of in (("cooldown", upstream.cooldowns), ("parked", upstream.parked)) for r in of
     ]
-    noted = f'<br><small class="warn">{_text(", ".join(rests))}</small>' if rests else ""
+    if upstream.credential is not None:
+        notes.append(f"key file {upstream.credential.problem}")
+    noted = f'<br><small class="warn">{_text(", ".join(notes))}</small>' if notes else ""
     bad = severity(upstream)
     rate = "–" if upstream.error_rate is None else f"{upstream.error_rate:.1%}"
     errors = rate if bad is Severity.OK else _shaded(bad.value, rate)

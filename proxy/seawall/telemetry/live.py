@@ -58,6 +58,11 @@ class LiveCollector(Collector):
         columns = (
             ("retry_budget", "Retries that the upstream's budget allows right now.", lambda u: u.retry_budget),
             ("credentials_parked", "Credentials out of quota; alert on any.", lambda u: len(u.parked)),
+            (
+                "credential_unreadable",
+                "1: the key file holds no usable key.",
+                lambda u: int(u.credential is not None),
+            ),
             ("cooldowns_active", "Models that rest after a 429.", lambda u: len(u.cooldowns)),
             ("upstream_requests_in_flight", "Attempts under way.", lambda u: u.limit.in_flight),
             ("upstream_queue_depth", "Calls that wait for a free slot.", lambda u: u.limit.queued),
@@ -78,7 +83,7 @@ class LiveCollector(Collector):
         ranks: dict[tuple[str, str], int] = defaultdict(int)
         for upstream in upstreams:
             for breaker in upstream.breakers:
-                key = breaker.key if breaker.transport else self._labels.key(breaker.key)
+                key = breaker.key if breaker.transport or breaker.by_hand else self._labels.key(breaker.key)
                 ranks[upstream.name, key] = max(ranks[upstream.name, key], breaker_rank(breaker.state))
         family = GaugeMetricFamily(
             "seawall_breaker_state",

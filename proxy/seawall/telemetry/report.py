@@ -20,6 +20,8 @@ MINIMUM_CALLS = 5
 # From best to worst; the values of core.breaker.State.
 BREAKER_STATES = ("forced_closed", "closed", "half_open", "open", "isolated")
 _BLOCKED = frozenset({"open", "isolated"})
+EVERY = "*"
+"""Instead of a model: all that an operator's action holds."""
 
 
 class Severity(enum.Enum):
@@ -30,11 +32,14 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerView:
-    """One circuit. `key` is a model, or the origin when `transport`; `state` one of BREAKER_STATES."""
+    """One circuit. `key` is a model, the origin when `transport`, or EVERY when `by_hand`; `state` one of
+    BREAKER_STATES."""
 
     key: str
     state: str
     transport: bool = False
+    by_hand: bool = False
+    """No circuit of its own: an operator holds the whole upstream so, also for models that nobody asked for yet."""
     reason: str = ""
     """Of the last move."""
     retry_after: float | None = None
@@ -52,6 +57,16 @@ class RestView:
     model: str
     seconds: float
     code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """A key file that holds no usable key now."""
+
+    problem: str
+    """The file and what is wrong with it, never its content."""
+    last_key_in_use: bool
+    """Calls go on with the last key that the file held; else they fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,8 @@ class UpstreamView:
     """Retries that may be sent right now."""
     cooldowns: tuple[RestView, ...] = ()
     parked: tuple[RestView, ...] = ()
+    credential: CredentialView | None = None
+    """None: nothing is wrong with the injected key, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +187,15 @@ def worst_state(upstream: UpstreamView) -> str:
 
 
 def upstream_level(upstream: UpstreamView) -> ServiceLevel:
-    """Offline: no call gets through. Degraded: some models do not, or recent calls look bad."""
+    """Offline: no call gets through. Degraded: some models do not, recent calls look bad, or the key is an old one."""
+    if upstream.credential is not None and not upstream.credential.last_key_in_use:
+        return ServiceLevel.OFFLINE
     models = [b for b in upstream.breakers if not b.transport]
     blocked = sum(b.state in _BLOCKED for b in models)
     if (models and blocked == len(models)) or any(b.transport and b.state in _BLOCKED for b in upstream.breakers):
         return ServiceLevel.OFFLINE
-    troubled = any(breaker_rank(b.state) > 1 for b in upstream.breakers) or upstream.parked or upstream.cooldowns
+    troubled = any(breaker_rank(b.state) > 1 for b in upstream.breakers)
+    troubled = troubled or bool(upstream.parked or upstream.cooldowns or upstream.credential)
     return ServiceLevel.DEGRADED if troubled or severity(upstream) is not Severity.OK else ServiceLevel.FULL
 
 
@@ -243,10 +263,19 @@ def _upstream(upstream: UpstreamView, level: ServiceLevel) -> dict[str, object]:
         "p50_seconds": upstream.p50,
         "p95_seconds": upstream.p95,
         "p99_seconds": upstream.p99,
-        "breakers": {b.key: b.state for b in upstream.breakers},
+        "breakers": _states(upstream.breakers),
         "credentials_parked": len(upstream.parked),
         "cooling_down": len(upstream.cooldowns),
+        "credential": msgspec.to_builtins(upstream.credential),
     }
+
+
+def _states(breakers: Iterable[BreakerView]) -> dict[str, str]:
+    """By key. Several models may be shown under one redacted name: the worst of them counts."""
+    found: dict[str, str] = {}
+    for breaker in breakers:
+        found[breaker.key] = max(found.get(breaker.key, breaker.state), breaker.state, key=breaker_rank)
+    return found
 
 
 def _reload(reload: ReloadView | None, wall: float) -> dict[str, object] | None:

@@ -1,6 +1,9 @@
 """An API key in a mounted file, re-read when it changes (the kubelet swaps files under a running pod).
 
-The key never leaves this object except as the header value that is sent; its repr shows the file only.
+The key never leaves this object except as the header value that is sent; its repr shows the file only. A file that
+holds no usable key any more (removed, emptied, unreadable, more than a line) leaves the last one in use for as long as
+that lasts, since a file that is being replaced is such a one too, and a revoked key is refused by its provider anyway;
+`problem` tells of it all the while.
 """
 
 import os
@@ -10,42 +13,66 @@ from seawall.clock import Clock
 
 # A file is looked at again at most this often; a rotation is in effect after so many seconds.
 _CHECK_SECONDS = 1.0
+# More than any key; a file that is none must not be read whole.
+_LONGEST = 64 * 1024
 
 
 class Credential:
-    """The key in `path`. `field` makes the header field from it."""
+    """The key in `path`; nothing is read before somebody asks."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self._clock = clock
         self._key: bytes | None = None
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, int, int, int] | None = None
         self._checked = float("-inf")
         self.error = ""
+        """What is wrong with the file, as of the last look; "": nothing."""
 
     def __repr__(self) -> str:
         return f"Credential({str(self.path)!r})"
 
     def key(self) -> bytes | None:
-        """The current key; None while the file cannot be read or is empty (`error` says why). A file that vanishes
-        for a moment, as it does while it is replaced, leaves the last key in use."""
+        """The file's key, or the last one while the file is unusable; None where it never held any (`error` says
+        why)."""
         now = self._clock.now()
         if now - self._checked >= _CHECK_SECONDS:
             self._checked = now
             self._read()
         return self._key
 
+    def problem(self) -> str:
+        """What is wrong with the file now, without its content; "": nothing. Whether calls go on with a last key, `key`
+        tells."""
+        self.key()
+        return self.error
+
     def _read(self) -> None:
         try:
             status = os.stat(self.path)  # noqa: PTH116 - one call instead of Path's two objects
-            stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
-            if stamp == self._stamp:
+            # The change time as well: it shows permissions, and an edit that kept size and modification time.
+            stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
+            if stamp == self._stamp and not self.error:
                 return
-            key = self.path.read_bytes().strip()
+            with self.path.open("rb") as file:
+                key = file.read(_LONGEST + 1).strip()
         except OSError as error:
             self.error = f"{self.path}: {error.strerror}"
             return
-        if not key or b"\n" in key or b"\r" in key:
-            self.error = f"{self.path}: holds no key" if not key else f"{self.path}: holds more than one line"
+        if wrong := _wrong(key):
+            self.error = f"{self.path}: {wrong}"
             return
         self._stamp, self._key, self.error = stamp, key, ""
+
+
+def _wrong(key: bytes) -> str:
+    """Why this is no key; "": it is one."""
+    if not key:
+        return "holds no key"
+    if b"\n" in key or b"\r" in key:
+        return "holds more than one line"
+    if len(key) > _LONGEST:
+        return f"holds more than {_LONGEST // 1024} KiB"
+    if any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in key):
+        return "holds a control character"  # no header field may (RFC 9110 §5.5)
+    return ""

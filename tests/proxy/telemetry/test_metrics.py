@@ -17,7 +17,7 @@ from seawall.clock import Clock, SystemClock
 from seawall.telemetry.labels import OTHER, Labels, PolicyNames
 from seawall.telemetry.live import LiveCollector
 from seawall.telemetry.metrics import CONTENT_BOUNDS, Metrics
-from seawall.telemetry.report import BreakerView, Snapshot, UpstreamView
+from seawall.telemetry.report import BreakerView, CredentialView, Snapshot, UpstreamView
 from seawall.types import (
     AttemptEnded,
     BreakerMoved,
@@ -244,6 +244,18 @@ def test_a_breaker_forced_closed_alone_reads_minus_one(registry: CollectorRegist
     live.shown = dataclasses.replace(live.shown, upstreams=(upstream,))
     LiveCollector(registry, live, Labels(NAMES))
     assert registry.get_sample_value("seawall_breaker_state", {"upstream": "lab-east", "key": "gpt-4o"}) == -1
+
+
+def test_what_is_held_by_hand_and_an_unreadable_key_file_have_gauges(registry: CollectorRegistry, live: Live) -> None:
+    held = BreakerView("*", "isolated", by_hand=True)
+    east, west = live.shown.upstreams
+    east = dataclasses.replace(east, breakers=(held,), credential=CredentialView("key: gone", True))
+    live.shown = dataclasses.replace(live.shown, upstreams=(east, west))
+    LiveCollector(registry, live, Labels(NAMES, others=0))
+    read = registry.get_sample_value
+    assert read("seawall_breaker_state", {"upstream": "lab-east", "key": "*"}) == 3
+    assert read("seawall_credential_unreadable", {"upstream": "lab-east"}) == 1
+    assert read("seawall_credential_unreadable", {"upstream": "lab-west"}) == 0
 
 
 def test_openmetrics_output_parses(metrics: Metrics, registry: CollectorRegistry, live: Live, call: CallEnded) -> None:

@@ -11,6 +11,7 @@ from seawall.telemetry.process import resident_bytes
 from seawall.telemetry.report import (
     BreakerView,
     CandidateView,
+    CredentialView,
     ProcessView,
     ReloadView,
     RestView,
@@ -31,6 +32,7 @@ from seawall.types import ServiceLevel
 FULL, DEGRADED, OFFLINE = ServiceLevel.FULL, ServiceLevel.DEGRADED, ServiceLevel.OFFLINE
 UPSTREAM = UpstreamView("east", "LLM", "OpenAI", "https://api.example.com:443", samples=100, error_rate=0.0, p95=0.5)
 OPEN, CLOSED = BreakerView("a", "open"), BreakerView("b", "closed")
+HELD = BreakerView("*", "isolated", by_hand=True)
 ORIGIN = BreakerView("https://api.example.com:443", "open", transport=True)
 
 
@@ -74,6 +76,12 @@ def test_a_handful_of_calls_says_nothing_about_a_rate() -> None:
         (replace(UPSTREAM, error_rate=0.3), DEGRADED),
         (replace(UPSTREAM, parked=(RestView("a", 60.0),)), DEGRADED),
         (replace(UPSTREAM, cooldowns=(RestView("a", 2.0),)), DEGRADED),
+        (replace(UPSTREAM, credential=CredentialView("key: gone", last_key_in_use=True)), DEGRADED),
+        (replace(UPSTREAM, credential=CredentialView("key: gone", last_key_in_use=False)), OFFLINE),
+        (replace(UPSTREAM, breakers=(HELD,)), OFFLINE),
+        (replace(UPSTREAM, breakers=(HELD, replace(ORIGIN, state="closed"))), OFFLINE),
+        (replace(UPSTREAM, breakers=(HELD, CLOSED)), DEGRADED),
+        (replace(UPSTREAM, breakers=(replace(HELD, state="forced_closed"),)), FULL),
     ],
 )
 def test_an_upstreams_level_comes_from_its_breakers_rests_and_calls(
@@ -124,6 +132,14 @@ def test_health_holds_the_whole_report(live: Live) -> None:
     assert (east["state"], east["service_level"], east["error_rate"]) == ("open", "offline", 0.6)
     assert (east["p50_seconds"], east["p95_seconds"], east["p99_seconds"]) == (0.1, 0.4, 0.9)
     assert full["routes"] == {"chat/default": "degraded"}
+
+
+def test_of_models_that_share_a_redacted_name_the_worst_state_is_shown(live: Live) -> None:
+    states = ("closed", "open", "half_open")
+    breakers = tuple(BreakerView("[redacted]", state) for state in states)
+    shown = replace(live.shown, upstreams=(replace(UPSTREAM, breakers=breakers),))
+    full = json.loads(json.dumps(health(shown, 0.0, 1)))
+    assert full["upstreams"]["east"]["breakers"] == {"[redacted]": "open"}
 
 
 def test_health_of_a_process_that_took_no_call_yet_has_no_availability() -> None:
