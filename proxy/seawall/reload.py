@@ -36,7 +36,8 @@ def stamp(paths: Sequence[Path]) -> Stamp:
 
 
 def read(paths: Sequence[Path]) -> tuple[EffectivePolicy | None, list[Issue]]:
-    """Load and check. The policy is None where an issue is an error; files that it names must be readable too."""
+    """Load and check for a start. The policy is None where an issue is an error; files that it names must be readable
+    too, since whoever starts a process looks at what it says."""
     loaded = load_policy(paths)
     if loaded.policy is None:
         return None, list(loaded.issues)
@@ -79,12 +80,13 @@ class Reloader:
 
     async def _reload(self) -> None:
         # Parsing takes milliseconds that no stream should wait for.
-        policy, issues = await asyncio.to_thread(read, self._paths)
-        errors = tuple(str(issue) for issue in issues if issue.severity == "error")
+        loaded = await asyncio.to_thread(load_policy, self._paths)
+        policy = loaded.policy
         if policy is None:
-            self._observe(Reloaded("", errors))
+            self._observe(Reloaded("", tuple(str(issue) for issue in loaded.issues if issue.severity == "error")))
             return
         try:
+            # A key that is not mounted yet is a fault of the calls that need it, and no reason to refuse all the rest.
             self._apply(policy)
         except OSError as error:
             self._observe(Reloaded("", (f"{error.filename or 'policy'}: {error.strerror or error}",)))

@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if not exchange.ended:
-            if exchange.started:
+            if exchange.started or exchange.cut:
                 exchange.abort()
                 return
             fault = Fault(Code.INTERNAL, "see seawall's log")

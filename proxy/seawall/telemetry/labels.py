@@ -52,15 +52,15 @@ class Labels:
         return found if found is not None else self._meet(name)
 
     def key(self, key: str) -> str:
-        """A breaker's key: an origin of the policy, or a model."""
-        return key if key in self.names.origins else self.model(key)
+        """A breaker's key: an origin of the policy, a model, or `*` for all of an upstream's."""
+        return key if key in self.names.origins or key == "*" else self.model(key)
 
     def current(self, *, route: str = "", upstream: str = "", key: str = "") -> bool:
         """Whether a series with these labels still belongs to the present policy."""
         return (
             self.route(route) == route
             and self.upstream(upstream) == upstream
-            and (key in self._known or key in self.names.origins)
+            and (key in self._known or key in self.names.origins or key == "*")
         )
 
     def _meet(self, name: str) -> str:
