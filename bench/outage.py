@@ -17,16 +17,15 @@ import asyncio
 import json
 import sys
 import time
-import urllib.request
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from aftermath import THRESHOLD, Attempt, Called, Plan, read_log, report
 from answers import question
 from client import Caller, Reply, Target
+from labs import control, until_listening
 from machine import FIRST_CPU, LAST_CPU, Broken, Process, Stage, free_ports, stage
 
 _LATENCY = "latency-30ms"
@@ -67,7 +66,7 @@ def _policy(labs: dict[str, str]) -> str:
 
 def _attempts(url: str) -> list[Attempt]:
     """What a lab saw. Raises Broken when it has forgotten some."""
-    seen = _control(url, "/_lab/attempts")
+    seen = control(url, "/_lab/attempts")
     if seen["total"] != len(seen["attempts"]):
         raise Broken("more attempts than the lab remembers: lower --rate, or the times")
     return [
@@ -77,29 +76,6 @@ def _attempts(url: str) -> list[Attempt]:
         )
         for attempt in seen["attempts"]
     ]
-
-
-def _control(url: str, path: str, document: object = None) -> Any:
-    """Talk to a lab's control endpoint."""
-    body = None if document is None else json.dumps(document).encode()
-    with urllib.request.urlopen(urllib.request.Request(url + path, body), timeout=10) as answer:
-        return json.loads(answer.read())
-
-
-def _await(process: Process, url: str) -> None:
-    """Until it listens."""
-    while True:
-        process.check()
-        try:
-            _control(url, "")
-        except OSError as error:
-            if getattr(error, "code", None) is not None:
-                return
-            if time.perf_counter() - process.began > 30:
-                raise Broken(f"{process.name} does not listen: {error}") from None
-            time.sleep(0.02)
-        else:
-            return
 
 
 def _problem(reply: Reply, expected: str) -> str:
@@ -138,7 +114,7 @@ async def _run(plan: Plan, labs: dict[str, str], proxy: str) -> tuple[float, dic
     )
     expected: str = json.loads(first.body)["choices"][0]["message"]["content"]
     for url in labs.values():
-        _control(url, "/_lab/script", [
+        control(url, "/_lab/script", [
             {"upstream": "good", "steps": [], "then": _LATENCY},
             {"upstream": "bad", "then": _LATENCY, "windows": [
                 {"fault": f"{_LATENCY}+503", "start": plan.healthy, "end": plan.healthy + plan.outage}]},
@@ -154,9 +130,9 @@ def _start(where: Stage, orders: list[str]) -> tuple[dict[str, str], str, Proces
     labs = {order: f"http://127.0.0.1:{lab_port}" for order, lab_port in zip(orders, lab_ports, strict=True)}
     for order, url in labs.items():
         command = [sys.executable, "-m", "seawall.cli", "lab", "--listen", url.removeprefix("http://")]
-        _await(where.start(f"lab-{order}", command, LAST_CPU), url)
+        until_listening(where.start(f"lab-{order}", command, LAST_CPU), url)
     proxy, url = where.seawall(_policy(labs), port, admin, FIRST_CPU), f"http://127.0.0.1:{port}"
-    _await(proxy, url)
+    until_listening(proxy, url)
     return labs, url, proxy
 
 

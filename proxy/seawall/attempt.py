@@ -17,6 +17,7 @@ from seawall.faults import Category, Code, Fault
 from seawall.outgoing import request_for
 from seawall.relay import Agent
 from seawall.runtime import Upstream
+from seawall.types import Usage
 from seawall.upstream.exchange import Exchange
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
@@ -36,6 +37,8 @@ class Attempt:
     hold: bool
     extra: bool = False
     number: int = 0
+    made: bool = False
+    """It has come to its end, without a bug and without being cancelled."""
     fault: Fault | None = None
     answer: Answer | None = None
     arrived: bool = False
@@ -46,6 +49,14 @@ class Attempt:
     @property
     def first_content(self) -> float | None:
         return None if self.answer is None else self.answer.first_content
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens, as far as the answer has told of them."""
+        answer = self.answer
+        if answer is None:
+            return None
+        return answer.usage if answer.watch is None else answer.watch.usage
 
     @property
     def status(self) -> int | None:
@@ -68,11 +79,12 @@ class Attempts:
         """Fill `attempt` in. Where it is cancelled, or nothing has arrived, it holds nothing in the end."""
         slot = await self._slot(call, attempt.visit.candidate.upstream)
         if isinstance(slot, Fault):
-            attempt.fault = slot
+            attempt.fault, attempt.made = slot, True
             return
         attempt.slot = slot
         try:
             attempt.fault = await self._converse(call, attempt, agent, ledger)
+            attempt.made = True
         finally:
             if attempt.exchange is not None:
                 # What the agent took for its upload says nothing about the upstream.
@@ -197,6 +209,22 @@ class Attempts:
         if attempt.slot is not None:
             slot, attempt.slot = attempt.slot, None
             self.wake(attempt.visit.candidate.upstream.limiter.release(slot, self._clock.now()))
+
+    def replace(self, kept: Attempt | None, attempt: Attempt) -> Attempt:
+        """An answer takes the place of the one that was kept."""
+        if kept is not None and kept is not attempt:
+            self.close(kept)
+        return attempt
+
+    def shelve(self, kept: Attempt | None) -> Attempt | None:
+        """Another attempt follows: a whole error is kept in case nothing better comes, one that still flows is not."""
+        if kept is None:
+            return None
+        if kept.answer is not None and kept.answer.whole:
+            self.leave(kept)
+            return kept
+        self.close(kept)
+        return None
 
     def wake(self, granted: Iterable[Queued]) -> None:
         """Calls that have got a place go on."""

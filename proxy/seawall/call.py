@@ -182,4 +182,6 @@ class Ledger:
     def failed(self) -> bool:
         """Whether the agent got an error, or half an answer. What a provider's filter withheld from a good answer is
         no failure: it came as the provider wrote it."""
+        if self.outcome is Outcome.STATIC:
+            return False
         return self.fault is not None and not (self.fault.code is Code.CONTENT_POLICY and self.status < 400)

@@ -3,8 +3,8 @@
 It enters a candidate (takes its breakers' tickets) or says why none can be entered; it never sends anything.
 """
 
-from collections import OrderedDict
-
+from seawall.affinity import Affinity
+from seawall.call import Call
 from seawall.clock import Clock, Rng
 from seawall.faults import Code, Fault, Sample
 from seawall.outgoing import credential_mark
@@ -19,23 +19,26 @@ COOLDOWN = 1.0
 PARK = 60.0
 
 
-# So many ids of conversation state are remembered, with the upstream that made each; about 2 MB.
-OWNED = 10_000
-
-
 class Candidates:
     def __init__(self, clock: Clock, rng: Rng, observe: Observer) -> None:
-        self._owners: OrderedDict[str, str] = OrderedDict()
+        self._affinity = Affinity()
+        self.made = self._affinity.made
         self._clock = clock
         self._rng = rng
         self._observe = observe
 
+    def order(self, call: Call) -> list[Candidate]:
+        """Who may serve a call, in the order in which they are tried."""
+        if call.facts.pinned:
+            return [self._affinity.owner(call)]
+        return self._affinity.order(call, self._rng)
+
     def first(self, run: Run) -> Fault | None:
         """Enter the first candidate that is admitted. Where none is, one is tried all the same where that does no
         harm: a cooldown is advice, and a sole upstream's breaker lets some calls through (SEMANTICS §3)."""
-        if run.call.facts.pinned:
-            run.primary = self._owner(run)
-            run.left = [run.primary]
+        unfit = self._select(run) if run.call.plan.selective else None
+        if unfit is not None:
+            return unfit
         several = len(run.left) > 1
         if several and (self.move(run, run.left) or self._enter_resting(run)):
             return None
@@ -48,22 +51,20 @@ class Candidates:
             retry_after = min(entered.retry_after, retry_after or entered.retry_after)
         return Fault(Code.BREAKER_OPEN, "no upstream of this route takes calls now", hint=retry_after)
 
-    def made(self, upstream: str, state: str) -> None:
-        """An upstream (its key) gave out an id; whoever names it is sent there."""
-        self._owners[state] = upstream
-        self._owners.move_to_end(state)
-        if len(self._owners) > OWNED:
-            self._owners.popitem(last=False)
-
-    def _owner(self, run: Run) -> Candidate:
-        """Conversation state lives at one upstream: where we saw it made, else the first that the rule names."""
-        call, groups = run.call, run.call.plan.groups
-        named = call.plan.dialect.state_named(call.rest, call.body.data) if self._owners else ()
-        for key in (self._owners[state] for state in named if state in self._owners):
-            for candidate in (c for group in groups for c in group):
-                if candidate.upstream.key == key:
-                    return candidate
-        return groups[0][0]
+    def _select(self, run: Run) -> Fault | None:
+        """Pass over those whose model cannot do what the request asks for (SEMANTICS §8)."""
+        call = run.call
+        needs = call.plan.dialect.needs(call.body.data) if call.body.whole else frozenset()
+        for candidate in list(run.left):
+            lacks = candidate.lacks(call.facts.model, needs)
+            if lacks:
+                model = candidate.model_for(call.facts.model)
+                self._skip(run, candidate, f"{model} has no {', '.join(sorted(lacks))}")
+                run.left.remove(candidate)
+        if run.left:
+            run.primary = run.left[0]
+            return None
+        return Fault(Code.NO_CANDIDATE, "; ".join(run.ledger.skipped))
 
     def move(self, run: Run, among: list[Candidate]) -> bool:
         """Enter the next of `among` that is rested and admitted."""
@@ -101,7 +102,8 @@ class Candidates:
             self._observe(CredentialParked(upstream.name, visit.model, PARK, fault.code.value))
 
     def served(self, run: Run, visit: Visit) -> None:
-        """A good answer ends whatever rest there was."""
+        """A good answer ends whatever rest there was, and its conversation stays here."""
+        self._affinity.served(run.call, visit.candidate)
         cooldowns = visit.candidate.upstream.cooldowns
         if cooldowns:
             cooldowns.clear(self._key(run, visit.candidate), visit.entered)
@@ -110,17 +112,24 @@ class Candidates:
         """Better one that only rests than one whose breaker is open."""
         return any(isinstance(self._enter(run, candidate, sole=False), Visit) for candidate in list(run.left))
 
-    def _enter(self, run: Run, candidate: Candidate, *, sole: bool) -> Visit | Barred:
+    def enter(self, run: Run, candidate: Candidate, *, sole: bool = False) -> Visit | Barred:
+        """Take the breakers' tickets; the candidate counts as tried. `run.visit` stays where it is."""
         now = self._clock.now()
         entered = enter(candidate, candidate.model_for(run.call.facts.model), now, self._rng, sole)
         if isinstance(entered, Visit):
-            run.visit = entered
-            run.left.remove(candidate)
+            if candidate in run.left:
+                run.left.remove(candidate)
             if candidate.upstream.cooldowns:
                 # Takes the turn of a parked credential: one try a minute.
                 candidate.upstream.cooldowns.due(self._key(run, candidate), now)
         for event in entered.told:
             self._observe(event)
+        return entered
+
+    def _enter(self, run: Run, candidate: Candidate, *, sole: bool) -> Visit | Barred:
+        entered = self.enter(run, candidate, sole=sole)
+        if isinstance(entered, Visit):
+            run.visit = entered
         return entered
 
     def _rested(self, run: Run, candidate: Candidate) -> bool:

@@ -124,6 +124,10 @@ def _admin(arguments: argparse.Namespace) -> int:
                 # Who drains one upstream by mistake should not have drained them all.
                 raise Unusable(f"{action} is of the whole proxy: it takes no upstream and no model")
             answer = whole_proxy[action](path)
+        elif action in ("offline", "online"):
+            if arguments.model is not None:
+                raise Unusable(f"{action} takes a route, and no model")
+            answer = admin_client.set_offline(path, action, arguments.upstream)
         elif arguments.upstream:
             answer = admin_client.breaker(path, action, arguments.upstream, arguments.model)
         else:
@@ -198,8 +202,15 @@ def _parser() -> argparse.ArgumentParser:
     lab = command("lab", _lab, "emulate providers that fail on demand", _LAB_EXAMPLES)
     add(lab, _LAB_LISTEN, _SEED)
     admin = command("admin", _admin, "look at a running proxy, or act on it", _ADMIN_EXAMPLES)
-    admin.add_argument("action", choices=["health", "state", "isolate", "force-close", "reset", "drain"])
-    admin.add_argument("upstream", nargs="?", help="for isolate, force-close and reset")
+    admin.add_argument(
+        "action", choices=["health", "state", "isolate", "force-close", "reset", "offline", "online", "drain"]
+    )
+    admin.add_argument(
+        "upstream",
+        nargs="?",
+        metavar="NAME",
+        help="of an upstream: isolate, force-close, reset; of a route: offline, online (none: all)",
+    )
     admin.add_argument("--model", help="only this model's breaker")
     add(admin, _SOCKET)
     return parser

@@ -23,7 +23,7 @@ from seawall.policy.documents import DEFAULT_NAMESPACE, Auth
 from seawall.policy.effective import EffectiveBackend, EffectivePolicy, EffectiveRule, EffectiveUpstream
 from seawall.policy.settings import CircuitBreaker
 from seawall.policy.settings import Timeouts as PolicyTimeouts
-from seawall.runtime import Candidate, Commit, Match, Plan, Runtime, Target, Timeouts, Upstream
+from seawall.runtime import Candidate, Commit, Hedging, Match, Plan, Runtime, Static, Target, Timeouts, Upstream
 from seawall.upstream.connect import Endpoint, environment_proxy
 from seawall.upstream.credential import Credential
 
@@ -180,7 +180,7 @@ def _timeouts(timeouts: PolicyTimeouts) -> Timeouts:
 
 
 def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int) -> Candidate:
-    windows = {model.name: model.context_tokens for model in backend.upstream.models}
+    models = backend.upstream.models
     return Candidate(
         upstream=upstream,
         target=upstream.target,
@@ -188,7 +188,8 @@ def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int) -> Can
         model=backend.ref.model,
         group=group,
         weight=backend.ref.weight,
-        windows=windows,
+        windows={model.name: model.context_tokens for model in models},
+        capabilities={model.name: frozenset(model.capabilities) for model in models if model.capabilities is not None},
     )
 
 
@@ -217,6 +218,10 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
         min_progress=None if progress is None else (progress.events, progress.interval),
         replay_buffer=settings.limits.replay_buffer,
         max_body=settings.limits.max_body,
+        hedging=None if settings.hedging is None else Hedging(settings.hedging.attempts, settings.hedging.delay),
+        static=None if settings.fallback is None else Static(settings.fallback.status, settings.fallback.text),
+        offline=settings.offline,
+        sticky=settings.sticky,
         fixed_order=tuple(group[0] for group in groups) if all(len(group) == 1 for group in groups) else None,
     )
 

@@ -12,10 +12,12 @@ from seawall.call import Buffers, Call
 from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng
 from seawall.core.retry import Next, Retry, Standing, Wait
-from seawall.faults import Code, Fault, Problem, Sample
+from seawall.faults import Category, Code, Failover, Fault, Problem, Sample
+from seawall.racing import Racing
 from seawall.relay import Agent, break_off, relay
-from seawall.reply import problem_answer, problem_for, told, upstream_headers
+from seawall.reply import filled, problem_answer, problem_for, static_answer, told, upstream_headers
 from seawall.run import Run
+from seawall.runtime import Plan
 from seawall.settlement import Settlement
 from seawall.types import Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.pool import Pool
@@ -34,8 +36,11 @@ class Engine:
         self._candidates = Candidates(clock, rng, observe)
         self._settlement = Settlement(clock, rng, observe)
         self._attempts = Attempts(pool, clock, buffers)
+        self._racing = Racing(self._attempts, self._candidates, self._settlement, clock, observe)
         self.wake = self._attempts.wake
         """Calls whose place a reload has granted go on."""
+        self.offline: set[str] = set()
+        """Routes that an operator has taken offline; "" stands for all."""
         self.calls = 0
         """Calls under way."""
         self.streams = 0
@@ -45,12 +50,14 @@ class Engine:
 
     async def run(self, call: Call, agent: Agent) -> None:
         """Answer one call. Raises nothing but CancelledError, when the agent has gone."""
-        order = call.plan.order(self._rng)
-        run = Run(call, agent, order[0], list(order))
+        order = self._candidates.order(call)
+        run = Run(call, agent, order[0], order)
         self.calls += 1
         try:
-            fault = self._candidates.first(run) or await self._try(run)
-            if run.kept is not None:
+            fault = self._offline(call) or self._candidates.first(run) or await self._try(run)
+            if fault is not None and self._fall_back(run, fault):
+                pass
+            elif run.kept is not None:
                 await self._pass_on(run, run.kept)
             elif fault is not None:
                 self._refuse(run, fault)
@@ -76,7 +83,7 @@ class Engine:
             attempt = await self._attempt(run)
             visit, fault = attempt.visit, attempt.fault
             if attempt.arrived:
-                self._keep(run, attempt)
+                run.kept = self._attempts.replace(run.kept, attempt)
             if fault is None:
                 self._settlement.attempted(run, attempt)
                 return None
@@ -87,7 +94,7 @@ class Engine:
                 self._settlement.leave(visit, fault)
             if wait is None:
                 return fault
-            self._shelve(run)
+            run.kept = self._attempts.shelve(run.kept)
             if wait:
                 await asyncio.sleep(wait)
                 ledger.waited += wait
@@ -95,15 +102,18 @@ class Engine:
                 return Fault(Code.TIMEOUT_REQUEST)
 
     async def _attempt(self, run: Run) -> Attempt:
-        """One request to the upstream that the call is at."""
+        """One request to the upstream that the call is at, or a race that begins there."""
         assert run.visit is not None
         started = self._clock.now()
-        attempt = run.attempt = Attempt(run.visit, started, self._may_try_again(run))
         try:
-            await self._attempts.make(run.call, attempt, run.agent, run.ledger)
+            if self._racing.wanted(run):
+                run.attempt = await self._racing.run(run)
+            else:
+                run.attempt = Attempt(run.visit, started, self._may_try_again(run))
+                await self._attempts.make(run.call, run.attempt, run.agent, run.ledger)
         finally:
             run.ledger.waited += self._clock.now() - started
-        return attempt
+        return run.attempt
 
     def _decide(self, run: Run, visit: Visit, fault: Fault) -> tuple[float | None, str]:
         """What follows a failed attempt, also in words: seconds until the next one, at `run.visit`, which may be
@@ -180,6 +190,32 @@ class Engine:
             ledger.fault = fault
             visit.blameless |= self._attempts.not_its_fault(call, fault, exchange, terms)
 
+    def _offline(self, call: Call) -> Fault | None:
+        """Whether no upstream may be asked."""
+        return Fault(Code.OFFLINE) if self.is_offline(call.plan) else None
+
+    def is_offline(self, plan: Plan) -> bool:
+        """By policy, or by hand."""
+        return plan.offline or (bool(self.offline) and not self.offline.isdisjoint(("", plan.route)))
+
+    def _fall_back(self, run: Run, fault: Fault) -> bool:
+        """Answer as the policy says when no upstream could; False where it has no answer to such a fault."""
+        call, ledger, static = run.call, run.ledger, run.call.plan.static
+        outage = fault.rule.failover in (Failover.YES, Failover.PREFERRED) or fault.rule.category is Category.TIMEOUT
+        if static is None or not outage:
+            return False
+        text = filled(static.text, {"model": call.facts.model, "requestId": call.id, "code": fault.code.value})
+        found = static_answer(call, static.status, text, _problem(run, fault), int(self._clock.wall()))
+        if found is None:
+            return False
+        ledger.fault, ledger.status, ledger.outcome = fault, static.status, Outcome.STATIC
+        ledger.service_level = ServiceLevel.OFFLINE
+        fields, body = found
+        run.agent.start(static.status, fields + told(call, ledger))
+        run.agent.write(body)
+        run.agent.end()
+        return True
+
     def _refuse(self, run: Run, fault: Fault) -> None:
         """Answer with an error of our own, in the agent's dialect."""
         call, ledger = run.call, run.ledger
@@ -202,23 +238,6 @@ class Engine:
             break_off(run.call, run.kept.answer, run.agent, _problem(run, fault))
 
     # -- the end ---------------------------------------------------------------------------------------------------
-
-    def _keep(self, run: Run, attempt: Attempt) -> None:
-        """An answer takes the place of the one before."""
-        if run.kept is not None and run.kept is not attempt:
-            self._attempts.close(run.kept)
-        run.kept = attempt
-
-    def _shelve(self, run: Run) -> None:
-        """Another attempt follows: keep a whole error in case nothing better comes, drop one that still flows."""
-        kept = run.kept
-        if kept is None:
-            return
-        if kept.answer is not None and kept.answer.whole:
-            self._attempts.leave(kept)
-        else:
-            self._attempts.close(kept)
-            run.kept = None
 
     def _close(self, run: Run) -> None:
         """Give everything back."""
@@ -253,6 +272,8 @@ def _level(attempt: Attempt) -> ServiceLevel:
 def _outcome(run: Run, attempt: Attempt) -> Outcome:
     if run.ledger.failed:
         return Outcome.ERROR
+    if attempt.extra:
+        return Outcome.HEDGE
     if attempt.visit.candidate is not run.primary:
         return Outcome.FAILOVER
     return Outcome.RETRY if run.ledger.retries else Outcome.PRIMARY

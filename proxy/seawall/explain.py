@@ -14,9 +14,11 @@ import httptools
 from seawall.call import Buffers, Call, Replay
 from seawall.clock import SystemClock, system_rng
 from seawall.compile import NEVER, compile_policy
+from seawall.core.latency import ENOUGH, UNKNOWN
 from seawall.faults import Fault
 from seawall.outgoing import request_for
 from seawall.policy import EffectivePolicy, EffectiveRule, load_policy
+from seawall.racing import wants_race
 from seawall.runtime import Candidate, Match, Plan
 from seawall.server.agent import find_route
 from seawall.types import Facts, Head, Headers, Safety
@@ -71,8 +73,15 @@ def _lines(
     call = _call(plan, facts, rest, bare, head, body)
     for number, candidate in enumerate(order, 1):
         yield f"  {number}. {_candidate(candidate, call)}"
+    if plan.offline:
+        yield "  (none of them is asked: the rule is offline)"
+    if plan.sticky:
+        yield "  (a conversation begins with the one that answered it last)"
+    if plan.static is not None:
+        yield f"fallback   StaticResponse with {plan.static.status}"
     if plan.fixed_order is None:
         yield "  (within one priority the order is drawn by weight for each call)"
+    yield from _racing(plan, facts)
     yield from _worst(plan, facts, len(order))
     rule = _rule(policy, plan)
     yield "effective fields of the rule"
@@ -89,6 +98,9 @@ def _lines(
 def _candidate(candidate: Candidate, call: Call) -> str:
     upstream = candidate.upstream
     words = f"{upstream.name} (priority group {candidate.group}, weight {candidate.weight})"
+    needs = call.plan.dialect.needs(call.body.data) if call.plan.selective else frozenset()
+    if lacks := candidate.lacks(call.facts.model, needs):
+        return f"{words}: skipped, {candidate.model_for(call.facts.model)} has no {', '.join(sorted(lacks))}"
     request = request_for(call, candidate)
     if isinstance(request, Fault):
         return f"{words}: skipped, {request.detail}"
@@ -97,10 +109,26 @@ def _candidate(candidate: Candidate, call: Call) -> str:
     return f"{words} → {request.method} {candidate.target.endpoint.origin}{request.target.partition('?')[0]}{changed}"
 
 
+def _racing(plan: Plan, facts: Facts) -> Iterator[str]:
+    hedging = plan.hedging
+    if hedging is None:
+        return
+    if not wants_race(plan, facts):
+        yield "racing     none: a second request could do harm"
+        return
+    when = "at once" if hedging.delay == 0 else f"one more after each {hedging.delay:g} s without content"
+    if hedging.delay is None:
+        when = f"one more after the P95 of first contents ({UNKNOWN:g} s until {ENOUGH} are known)"
+    yield f"racing     up to {hedging.attempts} attempts within a priority, {when}"
+
+
 def _worst(plan: Plan, facts: Facts, candidates: int) -> Iterator[str]:
     """The most attempts, and the longest time until an answer or error begins."""
     retries = plan.retry.attempts
     attempts = candidates + retries
+    if wants_race(plan, facts):
+        assert plan.hedging is not None
+        attempts += sum(max(0, plan.hedging.attempts - len(group)) for group in plan.groups)
     note = ""
     if facts.safety is Safety.UNSAFE:
         note = ", more than one only where the request was never sent"

@@ -122,6 +122,8 @@ class Code(enum.Enum):
     SERVER_ERROR = "SERVER_ERROR"
     OVERLOADED = "OVERLOADED"
 
+    RACE_LOST = "RACE_LOST"
+    """Another attempt of the same call was faster."""
     AGENT_GONE = "AGENT_GONE"
     AGENT_STALLED = "AGENT_STALLED"
 
@@ -129,6 +131,8 @@ class Code(enum.Enum):
     QUEUE_FULL = "QUEUE_FULL"
     QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
     DRAINING = "DRAINING"
+    OFFLINE = "OFFLINE"
+    """An operator or the policy keeps calls from all upstreams."""
     NO_ROUTE = "NO_ROUTE"
     BAD_REQUEST = "BAD_REQUEST"
     HEAD_TOO_LARGE = "HEAD_TOO_LARGE"
@@ -261,6 +265,9 @@ RULES: dict[Code, Rule] = {
         backoff=1.0,
         hinted=True,
     ),
+    Code.RACE_LOST: Rule(
+        499, Retry.NEVER, Sample.VOID, Failover.NO, Category.NETWORK, Severity.LOW, True, "none; another was faster"
+    ),
     Code.AGENT_GONE: Rule(
         499, Retry.NEVER, Sample.VOID, Failover.NO, Category.NETWORK, Severity.LOW, True, "none; the agent went away"
     ),
@@ -284,6 +291,9 @@ RULES: dict[Code, Rule] = {
         503, Category.RESOURCE_EXHAUSTION, "retry later, or raise concurrency", recoverable=True, failover=Failover.YES
     ),
     Code.DRAINING: _own(503, Category.RESOURCE_EXHAUSTION, "retry; this instance is shutting down", recoverable=True),
+    Code.OFFLINE: _own(
+        503, Category.RESOURCE_EXHAUSTION, "retry later; offline mode is on", recoverable=True, failover=Failover.YES
+    ),
     Code.NO_ROUTE: _own(404, Category.VALIDATION, "use one of the known routes, or add one to the policy"),
     Code.BAD_REQUEST: _own(400, Category.VALIDATION, "send valid HTTP/1.1"),
     Code.HEAD_TOO_LARGE: _own(431, Category.VALIDATION, "send fewer or smaller header fields"),

@@ -1,5 +1,8 @@
 """What seawall adds to an answer, and the answers that it makes itself (SEMANTICS §8)."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from seawall.call import Call, Ledger
 from seawall.dialects.base import Dialect
 from seawall.faults import Code, Fault, Problem
@@ -114,3 +117,23 @@ def problem_headers(problem: Problem, length: int) -> Headers:
 def problem_answer(dialect: Dialect, facts: Facts | None, problem: Problem) -> tuple[Headers, bytes]:
     body = dialect.error(facts, problem)
     return problem_headers(problem, len(body)), body
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A fixed text with its places filled in: `{model}`. Other braces stay as they are."""
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def static_answer(call: Call, status: int, text: str, problem: Problem, created: int) -> tuple[Headers, bytes] | None:
+    """Fields and body of an answer that the policy gives in an outage: a good one in the agent's dialect, or from 400
+    on its error. None where the operation knows no answer like that."""
+    dialect = call.plan.dialect
+    if status >= 400:
+        return problem_answer(dialect, call.facts, replace(problem, message=text))
+    found = dialect.static(call.facts, text, call.id.removeprefix("sw_"), created)
+    if found is None:
+        return None
+    kind, body = found
+    return [(b"content-type", kind), (b"content-length", b"%d" % len(body))], body

@@ -6,14 +6,16 @@ are replaced. Everything else is frozen and made anew with each policy.
 
 import enum
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seawall.clock import Rng
 from seawall.core.breaker import Breaker, BreakerSettings, State
-from seawall.core.budget import Budget
+from seawall.core.budget import Budget, HedgeBudget
 from seawall.core.cooldown import Cooldowns
 from seawall.core.health import Health
+from seawall.core.latency import Latencies
 from seawall.core.limit import Limiter
 from seawall.core.retry import RetrySettings
 from seawall.dialects.base import Dialect
@@ -73,7 +75,9 @@ class Upstream:
         self.limiter = limiter
         self.cooldowns = Cooldowns()
         self.health = Health()
+        self.hedges = HedgeBudget()
         self.breakers: dict[str, Breaker] = {}
+        self._latencies: OrderedDict[str, Latencies] = OrderedDict()
         self.breaker_settings = breaker
         self.manual: str | None = None
         """`isolate` or `force_close` while an operator holds the whole upstream so; new breakers take it over."""
@@ -104,6 +108,14 @@ class Upstream:
             self.breakers[model] = self.breakers.pop(model)
         return found
 
+    def latencies(self, model: str) -> Latencies:
+        """Of (upstream, model)'s first contents; the least recently asked for go first."""
+        found = self._latencies.setdefault(model, Latencies())
+        self._latencies.move_to_end(model)
+        if len(self._latencies) > MAX_MODELS:
+            self._latencies.popitem(last=False)
+        return found
+
     def _forget_one(self, now: float) -> None:
         """Make room: the longest unused breaker that is closed anyway, else the longest unused."""
         idle = (model for model, breaker in self.breakers.items() if breaker.state(now) is State.CLOSED)
@@ -124,6 +136,23 @@ class Timeouts:
     stream_idle: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Static:
+    """An answer that needs no upstream. text: with `{model}`, `{requestId}` and `{code}`."""
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hedging:
+    """attempts: in parallel at most, 2 or more. delay: seconds between two starts, 0: all at once, None: the 95th
+    percentile of what the first upstream takes."""
+
+    attempts: int
+    delay: float | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """One upstream of a rule. `model` "" leaves the agent's."""
@@ -137,6 +166,8 @@ class Candidate:
     weight: int = 1
     windows: Mapping[str, int | None] = field(default_factory=dict)
     """Context window by model, in tokens, where the policy tells."""
+    capabilities: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What a model can do, for those of which the policy tells."""
 
     def model_for(self, asked: str) -> str:
         """The model to ask this upstream for when the agent asks for `asked`; a request that names none stays so."""
@@ -145,6 +176,10 @@ class Candidate:
     def models(self) -> set[str]:
         """Every model that the policy names here."""
         return {self.model, *self.windows} - {""}
+
+    def lacks(self, asked: str, needs: frozenset[str]) -> frozenset[str]:
+        """What a request needs and the model here cannot do. One of which the policy tells nothing can do anything."""
+        return needs - self.capabilities.get(self.model_for(asked), needs)
 
     def window_for(self, asked: str) -> int:
         return self.windows.get(self.model_for(asked)) or 0
@@ -167,8 +202,20 @@ class Plan:
     """(content events, seconds): fewer in that time is a slow drip."""
     replay_buffer: int
     max_body: int | None
+    hedging: Hedging | None = None
+    offline: bool = False
+    """No upstream is asked."""
+    static: Static | None = None
+    """The answer when nobody else has one."""
+    sticky: bool = False
+    """A conversation stays with the upstream that answered it."""
     fixed_order: tuple[Candidate, ...] | None = None
     """The order of candidates, where no weights have a say in it."""
+
+    @property
+    def selective(self) -> bool:
+        """Whether the policy tells of any model what it can do."""
+        return any(candidate.capabilities for group in self.groups for candidate in group)
 
     def order(self, rng: Rng) -> tuple[Candidate, ...]:
         """Candidates by priority, and by weighted chance within one."""

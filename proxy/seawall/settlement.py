@@ -7,6 +7,13 @@ from seawall.run import Run
 from seawall.types import AttemptEnded, CallEnded, Observer, Outcome
 from seawall.visit import Visit
 
+# Nobody waited for what it would have answered.
+_UNHEARD = frozenset({Code.AGENT_GONE, Code.RACE_LOST})
+
+
+# A race's losers are no failures (SEMANTICS §4).
+_RESULTS = {Code.RACE_LOST: "cancelled"}
+
 
 class Settlement:
     def __init__(self, clock: Clock, rng: Rng, observe: Observer) -> None:
@@ -22,7 +29,7 @@ class Settlement:
         now, upstream = self._clock.now(), visit.candidate.upstream
         slow_call = upstream.breaker_settings.slow_call
         waited = (now if first_content is None else first_content) - visit.entered
-        judged = fault is None or (fault.code is Code.AGENT_GONE and not visit.untried)
+        judged = fault is None or (fault.code in _UNHEARD and not visit.untried and not visit.blameless)
         slow = slow_call is not None and waited > slow_call and judged
         for event in visit.settle(fault, slow, now, self._rng):
             self._observe(event)
@@ -41,11 +48,12 @@ class Settlement:
                 upstream=visit.candidate.upstream.name,
                 model=visit.model,
                 number=attempt.number,
-                result="ok" if fault is None else fault.code.value,
+                result="ok" if fault is None else _RESULTS.get(fault.code, fault.code.value),
                 status=attempt.status,
                 seconds=self._clock.now() - attempt.started,
                 detail="" if fault is None else fault.detail,
                 next=then,
+                usage=attempt.usage if fault is not None else None,
             )
         )
 

@@ -134,6 +134,8 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     detail: str = ""
     next: str = ""
     """What the engine does now: `retry in 0.42 s`, `failover to openai-eu`, …; empty for the last attempt."""
+    usage: Usage | None = None
+    """What is known to be billed for an answer that was not used."""
 
 
 class CallEnded(msgspec.Struct, frozen=True):
@@ -189,6 +191,21 @@ class CredentialParked(msgspec.Struct, frozen=True):
     code: str
 
 
+class Raced(msgspec.Struct, frozen=True):
+    """A race with more than one attempt was decided."""
+
+    call_id: str
+    route: str
+    winner: str
+    """The upstream; "" when all of them failed."""
+    starts: int
+    hedges: int
+    """Starts that no failure called for."""
+    seconds: float
+    saved_seconds: float | None = None
+    """How much later the first candidate's own content came, where that is known."""
+
+
 class CoolingDown(msgspec.Struct, frozen=True):
     """A transient 429 took (upstream, model) out of the first choice for a while."""
 
@@ -204,7 +221,7 @@ class Reloaded(msgspec.Struct, frozen=True):
     errors: tuple[str, ...] = ()
 
 
-Event = AttemptEnded | CallEnded | BreakerMoved | CredentialParked | CoolingDown | Reloaded
+Event = AttemptEnded | CallEnded | BreakerMoved | CredentialParked | CoolingDown | Raced | Reloaded
 
 
 class Observer(Protocol):

@@ -89,7 +89,7 @@ class View:
         return Snapshot(
             process,
             tuple(_upstream(u, now, names) for u in runtime.upstreams.values()),
-            tuple(_route(plan, matches) for plan in runtime.plans),
+            tuple(_route(plan, matches, self._engine.is_offline(plan)) for plan in runtime.plans),
         )
 
     # -- what may be done by hand ----------------------------------------------------------------------------------
@@ -105,6 +105,25 @@ class View:
     def reset(self, upstream: str, model: str | None) -> list[BreakerView]:
         """Back to closed, everything forgotten."""
         return self._by_hand(upstream, model, None, Breaker.reset)
+
+    def set_offline(self, route: str | None, offline: bool) -> list[str]:
+        """Ask no upstream for a route (or for any), or ask them again."""
+        runtime = self._runtime()
+        known = {plan.route for plan in runtime.plans} if runtime else set()
+        if route is not None and route not in known:
+            raise UnknownNameError("route", route, known)
+        held = self._engine.offline
+        if offline:
+            held.add(route or "")
+        elif route is None:
+            held.clear()
+        else:
+            if "" in held:
+                # All were; all but this one still are.
+                held.remove("")
+                held.update(known)
+            held.discard(route)
+        return sorted(known if "" in held else held & known)
 
     def drain(self) -> None:
         """Stop accepting and finish what is under way, as on SIGTERM."""
@@ -223,7 +242,7 @@ def _breaker(key: str, breaker: Breaker, now: float, *, transport: bool = False)
     )
 
 
-def _route(plan: Plan, matches: list[tuple[str, Match]]) -> RouteView:
+def _route(plan: Plan, matches: list[tuple[str, Match]], offline: bool) -> RouteView:
     return RouteView(
         route=plan.route,
         rule=plan.rule,
@@ -232,6 +251,7 @@ def _route(plan: Plan, matches: list[tuple[str, Match]]) -> RouteView:
         candidates=tuple(
             CandidateView(c.upstream.name, c.group, c.weight, c.model) for group in plan.groups for c in group
         ),
+        offline=offline,
     )
 
 

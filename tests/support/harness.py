@@ -100,8 +100,9 @@ def upstream(name: str, base_url: str, dialect: str = "OpenAI", extra: str = "")
 
 
 def route(name: str, prefix: str, backends: str, extra: str = "") -> str:
-    """An AgentRoute with one rule. `backends`: names in order of priority, separated by blanks."""
-    refs = "\n".join(f"    - {{name: {b}, priority: {n}}}" for n, b in enumerate(backends.split()))
+    """An AgentRoute with one rule. `backends`: names in order of priority, separated by blanks; `a|b` share one."""
+    groups = [group.split("|") for group in backends.split()]
+    refs = "\n".join(f"    - {{name: {b}, priority: {n}}}" for n, group in enumerate(groups) for b in group)
     rule = f"- name: main\n  matches: [{{path: {{type: PathPrefix, value: {prefix}}}}}]\n  backendRefs:\n{refs}\n"
     rule += "".join(f"  {line}\n" for line in dedent(extra).strip("\n").splitlines())
     return _document("AgentRoute", name, "rules:\n" + rule)

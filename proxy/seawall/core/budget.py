@@ -49,10 +49,14 @@ class Budget:
 
     def withdraw(self, now: float) -> bool:
         """Ask for one retry or hedge; call it only when that would really be made. False: the budget is spent."""
-        if self._balance(now) < 1.0:
+        if self.spent(now):
             return False
         self._withdrawn.add(now, 0)
         return True
+
+    def spent(self, now: float) -> bool:
+        """Whether it would refuse."""
+        return self._balance(now) < 1.0
 
     def snapshot(self, now: float) -> BudgetSnapshot:
         balance = self._balance(now)
@@ -63,3 +67,28 @@ class Budget:
         self._withdrawn.advance(now)
         allowed = self._firsts.sums[0] * self._percent / 100 + self._min_per_second * self._interval
         return allowed - self._withdrawn.sums[0]
+
+
+class HedgeBudget:
+    """Hedges may add so many percent to the calls of an upstream that could be hedged, and no more (SEMANTICS §4).
+
+    A bucket without a clock: a quiet sidecar earns its hedges call by call. At most `_MOST` are saved up.
+    """
+
+    __slots__ = ("_balance",)
+    _PERCENT = 5
+    _MOST = 10.0
+
+    def __init__(self) -> None:
+        self._balance = 1.0
+
+    def deposit(self) -> None:
+        """A call began that could be hedged."""
+        self._balance = min(self._MOST, self._balance + self._PERCENT / 100)
+
+    def withdraw(self) -> bool:
+        """Ask for one hedge. False: they would be more than the share."""
+        if self._balance < 1.0:
+            return False
+        self._balance -= 1.0
+        return True

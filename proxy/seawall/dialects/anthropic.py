@@ -13,6 +13,8 @@ import msgspec
 
 from seawall.dialects import _state
 from seawall.dialects._anthropic_messages import MessagesWatch
+from seawall.dialects._anthropic_prompt import conversation, needs
+from seawall.dialects._anthropic_static import static
 from seawall.dialects._anthropic_words import REFUSED, WORDS, counts_of, message_of, total
 from seawall.dialects._classify import judge_good, judge_status
 from seawall.dialects._json import model_name
@@ -120,6 +122,12 @@ class Anthropic:
             pinned=bool(request.thread or request.container) or _OWNED.search(body) is not None,
         )
 
+    def needs(self, body: bytes) -> frozenset[str]:
+        return needs(body)
+
+    def conversation(self, body: bytes) -> bytes:
+        return conversation(body)
+
     def watch(self, facts: Facts) -> Watch:
         return MessagesWatch() if facts.operation == "messages" else PlainWatch()
 
@@ -158,6 +166,9 @@ class Anthropic:
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         return b"event: error\ndata: " + self.error(facts, problem) + b"\n\n"
+
+    def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
+        return static(facts, text, id_)
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"x-api-key", key

@@ -59,6 +59,13 @@ class Dialect(Protocol):
         or may not be there), `body` the whole body, or b"" when it was too large to buffer. Never raises: what can not
         be read gives facts with an empty model."""
 
+    def needs(self, body: bytes) -> frozenset[str]:
+        """What a model must be able to do for this request, in a policy's words: `Tools`, `Images`, `JSONSchema`."""
+
+    def conversation(self, body: bytes) -> bytes:
+        """What tells one conversation from others and stays as it grows: its instructions and first messages; b"" where
+        a request has none."""
+
     def watch(self, facts: Facts) -> Watch:
         """A new watch for a streamed answer to such a request."""
 
@@ -86,6 +93,10 @@ class Dialect(Protocol):
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         """The error event to append to a stream that breaks after its commit, framing included; b"" where the protocol
         has none, so that its unclean end alone tells of it."""
+
+    def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
+        """Content type and body of a whole good answer with this text, streamed if that was asked for; None where the
+        operation has none. id_: letters, digits and _; created: seconds since 1970."""
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         """The header field that carries an API key: (b"authorization", b"Bearer …")."""

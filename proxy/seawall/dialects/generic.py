@@ -6,6 +6,7 @@ There is no contract about the answers here, so none is ever judged broken beyon
 import msgspec
 
 from seawall.dialects._classify import Words, judge_status
+from seawall.dialects._json import is_strict
 from seawall.dialects.base import Watch
 from seawall.dialects.sse import EventWatch
 from seawall.faults import Code, Fault, Problem
@@ -56,6 +57,12 @@ class Generic:
         keyed = header(head.headers, b"idempotency-key")
         return Facts("other", safety=Safety.KEYED if keyed else Safety.UNSAFE)
 
+    def needs(self, body: bytes) -> frozenset[str]:
+        return frozenset()
+
+    def conversation(self, body: bytes) -> bytes:
+        return b""
+
     def watch(self, facts: Facts) -> Watch:
         return PlainWatch()
 
@@ -84,6 +91,10 @@ class Generic:
         """None: a client that does not expect such an event fails on it (google-genai cannot parse the line
         `event: error`); to break off says as much in any protocol."""
         return b""
+
+    def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
+        """The text as it stands: what an answer here looks like, only its policy knows."""
+        return b"application/json" if is_strict(text.encode()) else b"text/plain; charset=utf-8", text.encode()
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + key

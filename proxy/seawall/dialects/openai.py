@@ -13,7 +13,9 @@ from seawall.dialects import _state
 from seawall.dialects._classify import judge_good, judge_status
 from seawall.dialects._json import model_name, read
 from seawall.dialects._openai_chat import ChatWatch
+from seawall.dialects._openai_prompt import conversation, needs
 from seawall.dialects._openai_responses import ResponsesWatch
+from seawall.dialects._openai_static import static
 from seawall.dialects._openai_words import FILTERED, WORDS, is_filtered, usage_of
 from seawall.dialects.base import Watch
 from seawall.dialects.generic import PlainWatch, told
@@ -82,6 +84,12 @@ class OpenAI:
     def read(self, head: Head, path: str, body: bytes) -> Facts:
         return facts_of.read(head, path, body)
 
+    def needs(self, body: bytes) -> frozenset[str]:
+        return needs(body)
+
+    def conversation(self, body: bytes) -> bytes:
+        return conversation(body)
+
     def watch(self, facts: Facts) -> Watch:
         match facts.operation:
             case "chat" | "completions":
@@ -123,6 +131,9 @@ class OpenAI:
             return b"data: " + msgspec.json.encode({"error": error, "seawall": problem.seawall()}) + b"\n\n"
         event = {**error, "type": "error", "error": error, "seawall": problem.seawall()}
         return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
+
+    def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
+        return static(facts, text, id_, created)
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + key

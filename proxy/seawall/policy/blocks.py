@@ -99,6 +99,8 @@ class Streaming(Block):
 
 class Fallback(Block):
     type: Literal["StaleCache", "StaticResponse"]
+    status: Annotated[int, Strict(), Field(ge=200, le=599)] | None = None
+    text: Annotated[str, Field(min_length=1, max_length=16384)] | None = None
 
 
 FallbackOn = Literal["Unauthorized", "Forbidden", "NotFound", "ContentPolicy", "ContextLength"]
@@ -188,6 +190,8 @@ class RouteFields(Block):
     streaming: Streaming | None = None
     fallback: tuple[Fallback, ...] | None = None
     fallback_on: tuple[FallbackOn, ...] | None = None
+    sticky: Literal["Conversation", "None"] | None = None
+    offline: Literal["Enabled", "Disabled"] | None = None
     limits: Limits | None = None
 
 

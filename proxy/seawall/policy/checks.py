@@ -11,6 +11,7 @@ from pathlib import Path
 from seawall.policy.attached import AnyPolicy
 from seawall.policy.documents import AgentRoute, ClusterUpstream, Upstream
 from seawall.policy.effective import Built, EffectivePolicy
+from seawall.policy.fallback_checks import fallback_issues
 from seawall.policy.inventory import Documents, Inventory
 from seawall.policy.issues import Issue
 from seawall.policy.kinds import CONTROL_PLANE_KINDS
@@ -29,6 +30,7 @@ def check(documents: Documents, built: Built) -> list[Issue]:
     for located in documents.readable:
         issues += _scope(located)
         issues += not_implemented(located)
+        issues += fallback_issues(located)
         match located.document:
             case Upstream() | ClusterUpstream() as document:
                 issues += upstream_issues(located, document)

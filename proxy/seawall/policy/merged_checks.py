@@ -49,7 +49,13 @@ def _slow_call(fields: Merged, located: Located) -> Iterable[Issue]:
 
 
 def _hedging(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[Issue]:
-    hedged = next((path for path in fields.values if path.startswith("hedging.")), None)
+    hedged = next((path for path in sorted(fields.values) if path.startswith("hedging.")), None)
+    if hedged and rule.settings.streaming.commit == "Headers" and fields.certain("streaming.commit"):
+        message = "a race is won by the first content, and streaming.commit Headers does not wait for that"
+        yield _at(fields, hedged, located, "error", message, "use commit FirstContent")
+    delay, most = "hedging.hedgingDelay", "hedging.maxAttempts"
+    if delay in fields.values and fields.values.get(most) == 1 and fields.certain(most):
+        yield _at(fields, delay, located, "warning", "does nothing: hedging.maxAttempts 1 is no race")
     for backend in rule.backends:
         unsafe = backend.upstream.spec.dialect == "Generic" or backend.upstream.type == "Warehouse"
         if hedged and unsafe and backend.ref.weight:

@@ -4,6 +4,7 @@ compiling them cannot fail.
 Built from merged fields only (the models checked each value, defaults.py fills the gaps).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -70,12 +71,34 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedging:
+    attempts: int
+    """In parallel at most, 2 to 10."""
+    delay: float | None
+    """Seconds between two starts, 0: all at once; None: the 95th percentile of what was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticResponse:
+    status: int
+    """200, or 400 to 599."""
+    text: str
+    """`{model}`, `{requestId}` and `{code}` stand for the request's model and id, and for why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSettings:
     timeouts: Timeouts
     retry: Retry
+    hedging: Hedging | None
     streaming: Streaming
     limits: Limits
     fallback_on: frozenset[str]
+    fallback: StaticResponse | None
+    offline: bool
+    """No upstream is asked; calls go straight to the fallback."""
+    sticky: bool
+    """A conversation stays with the upstream that answered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +178,7 @@ def rule_settings(values: Values, sources: Mapping[str, str]) -> RuleSettings:
             codes=frozenset(int(code) for code in _list(values, "retry.codes")),
             retry_after_max=_seconds(values, "retry.retryAfterMax"),
         ),
+        hedging=_hedging(values),
         streaming=Streaming(
             commit=cast("Commit", values["streaming.commit"]),
             max_hold=size_bytes(str(values["streaming.maxHold"])),
@@ -165,7 +189,27 @@ def rule_settings(values: Values, sources: Mapping[str, str]) -> RuleSettings:
             replay_buffer=size_bytes(str(values["limits.replayBuffer"])),
         ),
         fallback_on=frozenset(str(name) for name in _list(values, "fallbackOn")),
+        fallback=_fallback(values),
+        offline=values.get("offline") == "Enabled",
+        sticky=values.get("sticky") == "Conversation",
     )
+
+
+def _fallback(values: Values) -> StaticResponse | None:
+    for step in _list(values, "fallback"):
+        fields = json.loads(str(step))
+        if fields["type"] == "StaticResponse":
+            return StaticResponse(fields.get("status", 503), fields.get("text", ""))
+    return None
+
+
+def _hedging(values: Values) -> Hedging | None:
+    """None where no document asks for any, or one attempt is all that may be made."""
+    if not any(f"hedging.{name}" in values for name in ("maxAttempts", "hedgingDelay")):
+        return None
+    attempts = _int({"hedging.maxAttempts": 2, **values}, "hedging.maxAttempts")
+    delay = str(values.get("hedging.hedgingDelay", "P95"))
+    return Hedging(attempts, None if delay == "P95" else seconds(delay)) if attempts > 1 else None
 
 
 def upstream_settings(values: Values) -> UpstreamSettings:

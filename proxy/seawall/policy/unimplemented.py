@@ -26,9 +26,13 @@ class Gap:
 
 
 NOT_IMPLEMENTED = (
-    Gap(_ROUTE_BLOCKS, "hedging", hint="failover by priority works already"),
     Gap(_ROUTE_BLOCKS, "cache"),
-    Gap(_ROUTE_BLOCKS, "fallback", hint="further backendRefs with a higher priority number work already"),
+    Gap(
+        tuple(f"{block}.fallback" for block in _ROUTE_BLOCKS),
+        "type",
+        frozenset({"StaleCache"}),
+        hint="StaticResponse works already",
+    ),
     Gap(_UPSTREAM_BLOCKS, "rateLimit", hint="concurrency works already"),
     Gap(_UPSTREAM_BLOCKS, "healthCheck", hint="circuitBreaker works already"),
     Gap(
@@ -37,7 +41,6 @@ NOT_IMPLEMENTED = (
         frozenset({"AzureOpenAI", "Gemini", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"}),
         hint="Generic passes any HTTP API through",
     ),
-    Gap(("*Upstream spec.models",), "capabilities"),
     Gap(("*Upstream spec.auth",), "type", frozenset({"AWSSigV4"})),
     Gap(("*Policy spec",), "enforcement", frozenset({"Shadow"})),
 )

@@ -30,6 +30,8 @@ ACTIONS = (
     "POST /actions/breakers/{upstream}/isolate",
     "POST /actions/breakers/{upstream}/force-close",
     "POST /actions/breakers/{upstream}/reset",
+    "POST /actions/offline",
+    "POST /actions/online",
     "POST /actions/drain",
 )
 
@@ -115,6 +117,17 @@ class Pages:
             return _problem(404, "NOT_FOUND", str(error), known=error.known)
         return _json({"action": verb, "upstream": upstream, "breakers": msgspec.to_builtins(list(breakers))})
 
+    async def offline(self, request: web.Request) -> web.Response:
+        verb = request.match_info["verb"]
+        if unknown := sorted(set(request.query) - {"route"}):
+            # A misspelt `route` would act on all of them.
+            return _problem(400, "BAD_REQUEST", f"unknown parameter {unknown[0]!r}; known: route")
+        try:
+            held = self._controls.set_offline(request.query.get("route"), verb == "offline")
+        except UnknownNameError as error:
+            return _problem(404, "NOT_FOUND", str(error), known=error.known)
+        return _json({"action": verb, "offline": list(held)})
+
     async def drain(self, request: web.Request) -> web.Response:
         self._controls.drain()
         return _json({"action": "drain", "draining": True}, 202)
@@ -131,6 +144,7 @@ def application(pages: Pages, *, actions: bool) -> web.Application:
         app.router.add_get(path, handler)
     if actions:
         app.router.add_post("/actions/breakers/{upstream:.+}/{verb:isolate|force-close|reset}", pages.breaker)
+        app.router.add_post("/actions/{verb:offline|online}", pages.offline)
         app.router.add_post("/actions/drain", pages.drain)
     else:
         app.router.add_route("*", "/actions{rest:(/.*)?}", pages.forbidden)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import httpx
 
 Action = Literal["isolate", "force-close", "reset"]
+Verb = Literal["offline", "online"]
 
 
 class AdminError(Exception):
@@ -32,6 +33,12 @@ def breaker(
     """Act on an upstream's breakers, or on that of one model."""
     query = f"?model={quote(model, safe='')}" if model is not None else ""
     return _ask(path, "POST", f"/actions/breakers/{quote(upstream, safe='')}/{action}{query}", timeout)
+
+
+def set_offline(path: Path, verb: Verb, route: str | None = None, timeout: float = 5.0) -> dict[str, object]:
+    """Keep a route's calls (None: all) from every upstream, or let them again."""
+    query = f"?route={quote(route, safe='')}" if route is not None else ""
+    return _ask(path, "POST", f"/actions/{verb}{query}", timeout)
 
 
 def drain(path: Path, timeout: float = 5.0) -> dict[str, object]:

@@ -31,5 +31,9 @@ class Controls(Protocol):
     def reset(self, upstream: str, model: str | None) -> Sequence[BreakerView]:
         """Back to closed, with an empty history."""
 
+    def set_offline(self, route: str | None, offline: bool) -> Sequence[str]:
+        """Keep the calls of a route (None: of all) from every upstream, or let them again; the routes that are kept
+        from them by hand now. A route that the policy takes offline stays so."""
+
     def drain(self) -> None:
         """Begin a drain, as on SIGTERM: take no new calls, finish the streams."""

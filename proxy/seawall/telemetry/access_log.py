@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from seawall.telemetry.redact import redact
-from seawall.types import AttemptEnded, BreakerMoved, CallEnded, CoolingDown, CredentialParked, Event, Reloaded
+from seawall.types import AttemptEnded, BreakerMoved, CallEnded, CoolingDown, CredentialParked, Event, Raced, Reloaded
 
 if TYPE_CHECKING:
     from seawall.clock import Clock
@@ -106,6 +106,8 @@ def _named(event: Event) -> tuple[str, str]:
             return "breaker", "warn" if event.after == "open" else "info"
         case CredentialParked():
             return "credential_parked", "error"
+        case Raced():
+            return "race", "info"
         case CoolingDown():
             return "cooldown", "info"
         case Reloaded():

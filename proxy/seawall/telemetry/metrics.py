@@ -8,7 +8,8 @@ walked, so that a scrape needs no lock; it may miss the call that ends meanwhile
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +19,17 @@ from prometheus_client.utils import floatToGoString
 
 from seawall.faults import RULES, Code
 from seawall.telemetry.labels import OTHER, Labels, PolicyNames
-from seawall.types import AttemptEnded, BreakerMoved, CallEnded, CoolingDown, CredentialParked, Event, Outcome, Reloaded
+from seawall.types import (
+    AttemptEnded,
+    BreakerMoved,
+    CallEnded,
+    CoolingDown,
+    CredentialParked,
+    Event,
+    Outcome,
+    Raced,
+    Reloaded,
+)
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -100,6 +111,11 @@ class Metrics(Collector):
         self._own: defaultdict[_Route, _Own] = defaultdict(_Own)
         self._attempts: defaultdict[_Series, int] = defaultdict(int)
         self._wasted: defaultdict[_Target, int] = defaultdict(int)
+        self._wasted_seconds: defaultdict[_Target, float] = defaultdict(float)
+        self._wasted_tokens: defaultdict[_Series, int] = defaultdict(int)
+        self._races: defaultdict[_Target, int] = defaultdict(int)
+        self._hedges: defaultdict[_Route, int] = defaultdict(int)
+        self._saved: defaultdict[_Route, float] = defaultdict(float)
         self._moves: defaultdict[_Series, int] = defaultdict(int)
         self._cooldowns: defaultdict[_Target, int] = defaultdict(int)
         self._parked: defaultdict[_Target, int] = defaultdict(int)
@@ -151,6 +167,11 @@ class Metrics(Collector):
         self._attempts[*target, result if result in _RESULTS else OTHER] += 1
         if result != "ok" and (result == CANCELLED or (event.next and result in _SENT)):
             self._wasted[target] += 1
+            self._wasted_seconds[target] += event.seconds
+            if event.usage is not None:
+                for kind, count in zip(_KINDS, astuple(event.usage), strict=True):
+                    if count:
+                        self._wasted_tokens[*target, kind] += count
 
     def _rare(self, event: Event) -> None:
         labels = self.labels
@@ -158,6 +179,12 @@ class Metrics(Collector):
             case BreakerMoved():
                 after = event.after if event.after in _BREAKER else OTHER
                 self._moves[labels.upstream(event.upstream), labels.key(event.key), after] += 1
+            case Raced():
+                route = labels.route(event.route)
+                self._races[route, labels.upstream(event.winner)] += 1
+                self._hedges[route,] += event.hedges
+                if event.saved_seconds is not None:
+                    self._saved[route,] += event.saved_seconds
             case CoolingDown():
                 self._cooldowns[labels.upstream(event.upstream), labels.model(event.model)] += 1
             case CredentialParked():
@@ -175,8 +202,12 @@ class Metrics(Collector):
         _keep(self._calls, lambda k: labels.current(route=k[0], upstream=k[1], key=k[2]))
         _keep(self._timing, lambda k: labels.current(route=k[0], upstream=k[1], key=k[2]))
         _keep(self._own, lambda k: labels.current(route=k[0]))
-        for series in (self._attempts, self._moves):
+        _keep(self._races, lambda k: labels.current(route=k[0], upstream=k[1]))
+        _keep(self._hedges, lambda k: labels.current(route=k[0]))
+        _keep(self._saved, lambda k: labels.current(route=k[0]))
+        for series in (self._attempts, self._moves, self._wasted_tokens):
             _keep(series, lambda k: labels.current(upstream=k[0], key=k[1]))
+        _keep(self._wasted_seconds, lambda k: labels.current(upstream=k[0], key=k[1]))
         for target in (self._wasted, self._cooldowns, self._parked):
             _keep(target, lambda k: labels.current(upstream=k[0], key=k[1]))
 
@@ -198,6 +229,11 @@ class Metrics(Collector):
             "retries", "Attempts repeated on the same upstream.", ("route",), {key: row.retries for key, row in own}
         )
         yield _counter("wasted_attempts", "Attempts that reached an upstream and were not used.", target, self._wasted)
+        yield _counter("wasted_seconds", "How long attempts took that were not used.", target, self._wasted_seconds)
+        yield _counter("wasted_tokens", "Tokens known to be billed for those.", (*target, "kind"), self._wasted_tokens)
+        yield _counter("races", "Races with more than one attempt, by winner.", ("route", "winner"), self._races)
+        yield _counter("hedges", "Attempts that no failure called for.", ("route",), self._hedges)
+        yield _counter("race_saved_seconds", "What races saved, where it is known.", ("route",), self._saved)
         yield _counter("breaker_transitions", "Changes of a circuit's state.", ("upstream", "key", "to"), self._moves)
         yield _counter("cooldowns", "Rests of a model after a 429.", target, self._cooldowns)
         yield _counter("credential_parked", "Credentials found without quota.", target, self._parked)
@@ -236,7 +272,7 @@ class Metrics(Collector):
             )
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...], rows: dict[K, int]) -> CounterMetricFamily:
+def _counter(name: str, text: str, labels: tuple[str, ...], rows: Mapping[K, float]) -> CounterMetricFamily:
     family = CounterMetricFamily(f"seawall_{name}", text, labels=labels)
     for key, count in list(rows.items()):
         family.add_metric(key, count)

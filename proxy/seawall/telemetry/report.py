@@ -123,6 +123,8 @@ class RouteView:
     dialect: str
     matches: tuple[str, ...]
     candidates: tuple[CandidateView, ...]
+    offline: bool = False
+    """By policy or by hand: no upstream is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ def upstream_level(upstream: UpstreamView) -> ServiceLevel:
 def route_level(route: RouteView, levels: Mapping[str, ServiceLevel]) -> ServiceLevel:
     """Full as long as one upstream of the first priority is; offline when none of any priority is left."""
     here = [(c.group, levels.get(c.upstream, ServiceLevel.OFFLINE)) for c in route.candidates]
-    if all(level is ServiceLevel.OFFLINE for _, level in here):
+    if route.offline or all(level is ServiceLevel.OFFLINE for _, level in here):
         return ServiceLevel.OFFLINE
     first = min(group for group, _ in here)
     full = any(group == first and level is ServiceLevel.FULL for group, level in here)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from seawall.telemetry.access_log import Sink
 from seawall.telemetry.redact import redact
-from seawall.types import AttemptEnded, BreakerMoved, CallEnded, CoolingDown, CredentialParked, Event, Outcome, Reloaded
+from seawall.types import (
+    AttemptEnded,
+    BreakerMoved,
+    CallEnded,
+    CoolingDown,
+    CredentialParked,
+    Event,
+    Outcome,
+    Raced,
+    Reloaded,
+)
 
 if TYPE_CHECKING:
     from seawall.clock import Clock
@@ -64,6 +74,9 @@ def _words(event: Event) -> tuple[str, str, str]:
         case BreakerMoved():
             shade = {"open": _RED, "isolated": _RED, "closed": _GREEN}.get(event.after, _YELLOW)
             return "breaker", _breaker(event), shade
+        case Raced():
+            winner = _clean(event.winner) or "nobody"
+            return "race", f"{winner} won, of {event.starts} attempts, after {_seconds(event.seconds)}", _DIM
         case CoolingDown():
             where = _place(event.upstream, event.model)
             return "cooldown", f"{where} rests for {_seconds(event.seconds)} (429)", _YELLOW

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.core.budget import Budget
+from seawall.core.budget import Budget, HedgeBudget
 
 
 def _spend(budget: Budget, now: float) -> int:
@@ -82,3 +82,27 @@ def test_no_interval_ever_holds_more_than_percent_plus_minimum(
             in_interval = sum(at > now - interval for at in taken)
             allowed = percent / 100 * sum(at > now - interval for at in firsts) + minimum * interval
             assert in_interval <= allowed + 1e-9
+
+
+def test_hedges_are_a_twentieth_of_the_calls_and_one_to_begin_with() -> None:
+    hedges = HedgeBudget()
+    granted = 0
+    for _ in range(1000):
+        hedges.deposit()
+        granted += hedges.withdraw()
+    assert granted == 51
+
+
+@given(st.lists(st.booleans(), max_size=2000))
+def test_at_most_ten_hedges_are_saved_up(asks: list[bool]) -> None:
+    hedges, granted, calls = HedgeBudget(), 0, 0
+    for ask in asks:
+        if ask:
+            granted += hedges.withdraw()
+        else:
+            hedges.deposit()
+            calls += 1
+    assert granted <= 1 + calls / 20 + 1e-6
+    for _ in range(1000):
+        hedges.deposit()
+    assert sum(hedges.withdraw() for _ in range(20)) == 10

@@ -61,6 +61,18 @@ def test_hedging_requests_that_must_not_run_twice_is_an_error_of_its_own() -> No
     assert not any("sent twice" in message for _, _, message, _ in found)
 
 
+def test_a_race_that_nobody_could_win_is_an_error() -> None:
+    found = one(upstream(), route(rule(hedging={"maxAttempts": 2}, streaming={"commit": "Headers"})))
+    assert found[:2] == ("error", "spec.rules[0].hedging.maxAttempts")
+    assert "commit FirstContent" in found[3]
+
+
+def test_a_delay_without_a_second_attempt_is_a_warning() -> None:
+    found = one(upstream(), route(rule(hedging={"maxAttempts": 1, "hedgingDelay": "1s"})))
+    assert found[:2] == ("warning", "spec.rules[0].hedging.hedgingDelay")
+    assert not issues(upstream(), route(rule(hedging={"hedgingDelay": "1s"})))
+
+
 def test_fields_without_effect_are_warnings() -> None:
     assert "does nothing" in one(upstream(), route(rule(streaming={"maxHold": "1Mi"})))[2]
     assert "does nothing" in one(upstream(), route(rule(fallbackOn=["NotFound"])))[2]

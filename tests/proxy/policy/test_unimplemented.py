@@ -9,12 +9,9 @@ from seawall.policy.blocks import RouteFields, UpstreamFields
 from seawall.policy.unimplemented import NOT_IMPLEMENTED
 
 GAPS: dict[str, Any] = {
-    "hedging": {"maxAttempts": 2},
     "cache": {"mode": "Enabled"},
-    "fallback": [{"type": "StaleCache"}],
     "rateLimit": {"requests": {"count": 1}},
     "healthCheck": {"path": "/"},
-    "capabilities": ["Tools"],
     "dialect": "Trino",
     "type": {"type": "AWSSigV4"},
     "enforcement": "Shadow",
@@ -35,17 +32,15 @@ def test_a_field_that_nothing_implements_is_an_error_wherever_it_stands(field: s
     elif field == "enforcement":
         attached = [policy(retry={"attempts": 1})]
         attached[0]["spec"]["enforcement"] = value
-    elif field == "capabilities":
-        inline["spec"]["models"] = [{"name": "m", "capabilities": value}]
     else:
         inline["spec"]["auth" if field == "type" else field] = value
     found = issues(inline, route(rules), *attached)
     assert all(issue[0] == "error" and "not implemented yet" in issue[2] for issue in found)
-    assert len(found) == (1 if field in ("capabilities", "dialect", "type", "enforcement") else 2)
+    assert len(found) == (1 if field in ("dialect", "type", "enforcement") else 2)
 
 
 def test_every_top_level_field_is_either_implemented_or_listed() -> None:
-    implemented = {"timeouts", "retry", "streaming", "fallbackOn", "limits"}
+    implemented = {"timeouts", "retry", "hedging", "streaming", "fallbackOn", "limits", "sticky", "fallback", "offline"}
     implemented |= {"retryConstraint", "circuitBreaker", "concurrency"}
     listed = {gap.field for gap in NOT_IMPLEMENTED}
     fields = [*RouteFields.model_fields.values(), *UpstreamFields.model_fields.values()]

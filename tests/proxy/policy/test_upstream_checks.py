@@ -20,7 +20,6 @@ from seawall.policy import unreadable_files
         ({"auth": {"type": "APIKey"}}, "error", "spec.auth"),
         ({"auth": {"type": "Passthrough", "keyFile": "/x"}}, "error", "spec.auth"),
         ({"auth": {"type": "APIKey", "keyFile": "/x", "scheme": "Bearer"}}, "error", "spec.auth"),
-        ({"models": [{"name": "m", "capabilities": ["Tools"]}]}, "error", "spec.models[0].capabilities"),
         (
             {"baseURL": "http://localhost.example", "auth": {"type": "APIKey", "keyFile": "/x"}},
             "warning",

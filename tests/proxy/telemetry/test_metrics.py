@@ -25,8 +25,10 @@ from seawall.types import (
     CoolingDown,
     CredentialParked,
     Outcome,
+    Raced,
     Reloaded,
     ServiceLevel,
+    Usage,
 )
 
 
@@ -105,6 +107,25 @@ def test_only_attempts_that_reached_an_upstream_and_were_not_used_are_wasted(
     assert registry.get_sample_value("seawall_wasted_attempts_total", target) == 2
     assert registry.get_sample_value("seawall_attempts_total", {**target, "result": "OVERLOADED"}) == 2
     assert registry.get_sample_value("seawall_attempts_total", {**target, "result": "ok"}) == 1
+
+
+def test_a_race_counts_its_winner_its_hedges_and_what_its_losers_cost(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    metrics(Raced("id", "chat", "lab-west", starts=3, hedges=2, seconds=0.4))
+    metrics(Raced("id", "chat", "lab-west", starts=2, hedges=0, seconds=0.4, saved_seconds=0.25))
+    metrics(Raced("id", "chat", "", starts=2, hedges=1, seconds=0.4))
+    metrics(attempt(result="cancelled", status=None, next="", seconds=0.3, usage=Usage(input=12)))
+    metrics(attempt(result="cancelled", status=None, next="", seconds=0.2))
+    target = {"upstream": "lab-east", "model": "gpt-4o"}
+    value = registry.get_sample_value
+    assert value("seawall_races_total", {"route": "chat", "winner": "lab-west"}) == 2
+    assert value("seawall_races_total", {"route": "chat", "winner": ""}) == 1
+    assert value("seawall_hedges_total", {"route": "chat"}) == 3
+    assert value("seawall_race_saved_seconds_total", {"route": "chat"}) == 0.25
+    assert value("seawall_wasted_seconds_total", target) == pytest.approx(0.5)
+    assert value("seawall_wasted_tokens_total", {**target, "kind": "input"}) == 12
+    assert value("seawall_wasted_tokens_total", {**target, "kind": "output"}) is None
 
 
 def test_breakers_rests_and_reloads_are_counted(metrics: Metrics, registry: CollectorRegistry, clock: Clock) -> None:
