@@ -1,0 +1,178 @@
+"""What a provider's model can be asked, checked before anything is sent: pydantic-ai leaves out, caps or downloads much
+without a word, and here nothing that an agent asked for is dropped silently.
+
+`Limits` are data about a provider's API; what differs from model to model is read from pydantic-ai's profiles.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic_ai.messages import (
+    AudioUrl,
+    BinaryContent,
+    DocumentUrl,
+    ImageUrl,
+    ModelRequest,
+    ToolReturnPart,
+    UploadedFile,
+    UserPromptPart,
+    VideoUrl,
+)
+from pydantic_ai.models import Model
+
+from seawall.translate.types import Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one provider's API takes.
+
+    own: how the names of settings begin that only its models read. files: media types, or beginnings of such, of inline
+    files. urls: `kind` and media type of links that are passed on; all others pydantic-ai would download itself, past
+    our wire. most: the highest value of a setting, or the length of a list. sampling: settings that its reasoning
+    models ignore. tiers: service tiers that it knows.
+    """
+
+    own: str
+    files: tuple[str, ...]
+    urls: frozenset[str]
+    most: Mapping[str, float]
+    tiers: frozenset[str]
+    sampling: tuple[str, ...] = ("temperature", "top_p", "top_k")
+    no_sampling: str = ""
+    """The profile's flag of models that take no sampling settings at all."""
+    reasoning: str = ""
+    """The profile's flag of models that ignore them while they reason."""
+
+
+_TEXTS = ("text/plain", "text/csv", "text/html", "text/markdown", "application/json")
+_IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+
+OPENAI = Limits(
+    own="openai_",
+    files=("application/pdf", "audio/wav", "audio/mpeg", *_IMAGES, *_TEXTS),
+    urls=frozenset({"image-url"}),
+    most={"temperature": 2.0, "stop_sequences": 4},
+    tiers=frozenset({"auto", "default", "flex", "priority"}),
+    sampling=("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "openai_logprobs"),
+    reasoning="openai_supports_reasoning",
+)
+
+MESSAGES = Limits(
+    own="anthropic_",
+    files=("application/pdf", "text/plain", *_IMAGES),
+    urls=frozenset({"image-url", "document-url application/pdf"}),
+    most={"temperature": 1.0},
+    tiers=frozenset({"auto", "default"}),
+    no_sampling="anthropic_disallows_sampling_settings",
+)
+
+GEMINI = Limits(
+    own="google_",
+    files=("application/pdf", "audio/", "video/", *_IMAGES, *_TEXTS),
+    urls=frozenset(),
+    most={"temperature": 2.0, "stop_sequences": 5},
+    tiers=frozenset({"auto", "default"}),
+)
+
+# Values that say the same as saying nothing.
+_NOTHING: Mapping[str, tuple[object, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "temperature": (1,),
+    "top_p": (1,),
+    "logit_bias": ({},),
+    "parallel_tool_calls": (True,),
+    "stop_sequences": ([],),
+}
+
+
+# Settings that only one provider's models read, by how their names begin; and those that are said in a common one too.
+_OWNERS = ("anthropic_", "google_", "openai_")
+_TWICE = frozenset({"anthropic_thinking", "anthropic_effort"})
+
+
+def misfits(model: Model, limits: Limits, asked: Asked) -> tuple[str, ...]:
+    """What of a request this model cannot be asked, each as `field: why`."""
+    return (*_settings(model, limits, asked), *_output(model, asked), *_files(limits, asked))
+
+
+def _settings(model: Model, limits: Limits, asked: Asked) -> Iterator[str]:
+    given: dict[str, object] = {**asked.settings}
+    said = {name: value for name, value in given.items() if value not in _NOTHING.get(name, ())}
+    profile: Mapping[str, object] = {**model.profile}
+    unknown = {*model.unsupported_settings, *_names(profile.get("openai_unsupported_model_settings"))}
+    for name, value in said.items():
+        foreign = name.startswith(_OWNERS) and not name.startswith(limits.own) and name not in _TWICE
+        if name in unknown or (foreign and value):
+            yield f"{name}: the provider has none"
+    for name, most in limits.most.items():
+        value = said.get(name)
+        size = len(value) if isinstance(value, list) else value
+        if isinstance(size, int | float) and size > most:
+            yield f"{name}: the provider takes at most {most:g}"
+    if (tier := said.get("service_tier")) is not None and tier not in limits.tiers:
+        yield f"service_tier: the provider has no {tier}"
+    if said.get("thinking") and not profile.get("supports_thinking") and not profile.get("thinking_always_enabled"):
+        yield "thinking: the model has none"
+    if _ignores_sampling(limits, profile, said):
+        for name in limits.sampling:
+            if name in said:
+                yield f"{name}: the model takes none"
+
+
+def _ignores_sampling(limits: Limits, profile: Mapping[str, object], said: Mapping[str, object]) -> bool:
+    """Whether pydantic-ai would leave sampling settings out, as such models refuse them."""
+    if limits.no_sampling and profile.get(limits.no_sampling):
+        return True
+    if not limits.reasoning or not profile.get(limits.reasoning):
+        return False
+    efforts = profile.get("openai_reasoning_efforts")
+    can_rest = "none" in efforts if isinstance(efforts, list | tuple | set | frozenset) else False
+    if not (can_rest or profile.get("openai_supports_reasoning_effort_none")):
+        return True
+    thinking = said.get("thinking")
+    return bool(profile.get("thinking_enabled_by_default") if thinking is None else thinking)
+
+
+def _output(model: Model, asked: Asked) -> Iterator[str]:
+    if asked.parameters.output_mode == "native" and not model.profile.get("supports_json_schema_output"):
+        yield "output schema: the model keeps to none"
+    if asked.parameters.function_tools and not model.profile.get("supports_tools", True):
+        yield "tools: the model calls none"
+
+
+def _files(limits: Limits, asked: Asked) -> Iterator[str]:
+    for item in _items(asked):
+        if isinstance(item, BinaryContent):
+            if not item.media_type.startswith(limits.files):
+                yield f"messages: the provider takes no {item.media_type}"
+        elif isinstance(item, ImageUrl | DocumentUrl | AudioUrl | VideoUrl):
+            if item.force_download or not _links(limits, item):
+                yield f"messages: the provider takes no {item.kind}"
+        elif isinstance(item, UploadedFile):
+            yield "messages: an uploaded file is another provider's"
+
+
+def _links(limits: Limits, item: ImageUrl | DocumentUrl | AudioUrl | VideoUrl) -> bool:
+    if item.kind in limits.urls:
+        return True
+    try:
+        return f"{item.kind} {item.media_type}" in limits.urls
+    except ValueError:
+        # A link that does not tell what it leads to.
+        return False
+
+
+def _items(asked: Asked) -> Iterator[object]:
+    """All that users and tools sent."""
+    for message in asked.messages:
+        for part in message.parts if isinstance(message, ModelRequest) else ():
+            if isinstance(part, UserPromptPart) and not isinstance(part.content, str):
+                yield from part.content
+            elif isinstance(part, ToolReturnPart):
+                yield from part.content_items()
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, tuple | list | set | frozenset) else ()

@@ -1,0 +1,21 @@
+"""Responses as an agent speaks them: the request read, the answer written, plain or streamed."""
+
+from pydantic_ai.messages import ModelResponse
+
+from seawall.translate import openai_responses_answer, openai_responses_request, openai_responses_stream
+from seawall.translate.types import Asked, StreamWriter
+
+
+class OpenAIResponses:
+    """See `AgentSide`."""
+
+    operation = "responses"
+
+    def read(self, body: bytes, *, created: int, id_: str) -> Asked:
+        return openai_responses_request.read(body, created=created, id_=id_)
+
+    def whole(self, asked: Asked, response: ModelResponse, model: str) -> bytes:
+        return openai_responses_answer.whole(asked, response, model)
+
+    def stream(self, asked: Asked) -> StreamWriter:
+        return openai_responses_stream.ResponsesWriter(asked)

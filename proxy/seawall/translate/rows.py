@@ -1,0 +1,155 @@
+"""Which of pydantic-ai's models speaks which dialect: the only table that knows.
+
+Their SDKs are imported by the first model that is made. Credentials, retries and limits of time are not theirs: the
+client that they are given speaks over our own wire.
+"""
+
+import importlib.util
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import httpx2
+from pydantic_ai.models import Model
+
+from seawall.dialects import REGISTRY
+from seawall.dialects.base import Dialect
+from seawall.translate.fit import GEMINI, MESSAGES, OPENAI, Limits
+
+# The SDKs need some key to be built; the transport sends none of theirs.
+_NO_KEY = "kept-by-seawall"
+
+# Where OpenAI's own models are, which know `max_completion_tokens` and partly nothing else.
+_OWN_HOSTS = (".openai.com", ".azure.com")
+
+# The last segment of a base URL that names a version of Gemini's API.
+_VERSION = re.compile(r"v\d+[a-z]*\d*")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How providers of one dialect are asked.
+
+    package: of the SDK, without which there is no such model. build: (base URL, model's name, client) → model.
+    dialect and operation judge the bytes. ends: a whole answer always tells why it finished, and the dialect cannot
+    tell whether it is whole.
+    """
+
+    package: str
+    build: Callable[[str, str, httpx2.AsyncClient], Model]
+    errors: Callable[[], tuple[type[Exception], ...]]
+    limits: Limits
+    dialect: Dialect
+    operation: str
+    credential: Callable[[bytes], tuple[bytes, bytes]]
+    ends: bool = False
+
+
+def missing(dialect: str) -> str:
+    """Why no provider of a dialect can be asked; "" when it can."""
+    if dialect in _WITHOUT:
+        return _WITHOUT[dialect]
+    row = ROWS.get(dialect)
+    if row is None:
+        return f"there is no translation to the dialect {dialect}"
+    try:
+        found = importlib.util.find_spec(row.package) is not None
+    except ModuleNotFoundError:
+        found = False
+    return "" if found else f"the package {row.package} is not installed: it comes with seawall[translate]"
+
+
+def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
+    from openai import AsyncOpenAI
+    from pydantic_ai.profiles import ModelProfile
+    from pydantic_ai.profiles.openai import OpenAIModelProfile
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    from seawall.translate.compatible import CompatibleChatModel
+
+    sdk = AsyncOpenAI(api_key=_NO_KEY, base_url=url, http_client=client, max_retries=0, timeout=None)
+    provider = OpenAIProvider(openai_client=sdk)
+    profile: ModelProfile = OpenAIModelProfile()
+    own = str(sdk.base_url.host).endswith(_OWN_HOSTS)
+    if not own and not (provider.model_profile(model) or {}).get("openai_supports_reasoning"):
+        # The older name is the one that servers of other makers know.
+        profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
+    return CompatibleChatModel(model, provider=provider, profile=profile)
+
+
+def _openai_errors() -> tuple[type[Exception], ...]:
+    from openai import OpenAIError
+
+    return (OpenAIError,)
+
+
+def _anthropic(url: str, model: str, client: httpx2.AsyncClient) -> Model:
+    """The SDK appends the version itself."""
+    from anthropic import AsyncAnthropic
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+
+    base = url.removesuffix("/v1")
+    sdk = AsyncAnthropic(api_key=_NO_KEY, base_url=base, http_client=client, max_retries=0, timeout=None)
+    return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=sdk))
+
+
+def _anthropic_errors() -> tuple[type[Exception], ...]:
+    from anthropic import AnthropicError
+
+    return (AnthropicError,)
+
+
+def _gemini(url: str, model: str, client: httpx2.AsyncClient) -> Model:
+    """The SDK appends the version itself: the base URL's own, else the one that has tools and system prompts."""
+    from google.genai import Client
+    from google.genai.types import HttpOptions
+    from pydantic_ai.models.google import GoogleModel
+    from pydantic_ai.providers.google import GoogleProvider
+
+    base, _, last = url.rpartition("/")
+    version = last if _VERSION.fullmatch(last) else ""
+    options = HttpOptions(base_url=base if version else url, api_version=version or "v1beta", httpx_async_client=client)
+    return GoogleModel(
+        model, provider=GoogleProvider(client=Client(vertexai=False, api_key=_NO_KEY, http_options=options))
+    )
+
+
+def _gemini_errors() -> tuple[type[Exception], ...]:
+    from google.genai.errors import APIError
+
+    return (APIError,)
+
+
+ROWS: Mapping[str, Row] = MappingProxyType(
+    {
+        "OpenAI": Row(
+            "openai", _openai, _openai_errors, OPENAI, REGISTRY["OpenAI"], "chat", REGISTRY["OpenAI"].credential
+        ),
+        "Anthropic": Row(
+            "anthropic",
+            _anthropic,
+            _anthropic_errors,
+            MESSAGES,
+            REGISTRY["Anthropic"],
+            "messages",
+            REGISTRY["Anthropic"].credential,
+        ),
+        "Gemini": Row(
+            "google.genai",
+            _gemini,
+            _gemini_errors,
+            GEMINI,
+            REGISTRY["Generic"],
+            "other",
+            lambda key: (b"x-goog-api-key", key),
+            ends=True,
+        ),
+    }
+)
+"""By an Upstream's `dialect`. Groq, Mistral, DeepSeek, OpenRouter and others speak OpenAI's."""
+
+_WITHOUT = {
+    "Bedrock": "boto3 brings its own HTTP client, so that deadlines and faults would not be those of the policy"
+}
