@@ -28,6 +28,7 @@ bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/bench
 	$(BIN)/python bench/run.py --tls --write docs/benchmarks.md
 	$(BIN)/python bench/cadence.py
 	$(BIN)/python bench/outage.py
+	$(BIN)/python bench/race.py
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seawall needs Python 3.11 or newer; set PYTHON=…")'
