@@ -81,6 +81,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     fixed: when it must be over while nothing is committed. committed: likewise afterwards, where a default
     `timeouts.request` no longer counts. hold: another attempt is possible, so nothing need be released yet.
+    content_first: a race, which nothing but content can win, whatever the buffers hold already.
     """
 
     timeouts: Timeouts
@@ -88,6 +89,7 @@ class Terms(msgspec.Struct, frozen=True):
     fixed: Limit
     committed: Limit
     hold: bool
+    content_first: bool
     min_progress: tuple[int, float] | None
 
     @property
@@ -190,7 +192,7 @@ async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
             answer.whole = True
             return _verdict(answer, watch) if watch.fault else _whole(watch)
         size += len(data)
-        if not _take_in(answer, watch, data):
+        if not _take_in(answer, watch, data) and (answer.watch is None or not terms.content_first):
             return None
         if watch.content and answer.first_content is None:
             answer.first_content = clock.now()

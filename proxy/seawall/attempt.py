@@ -25,8 +25,8 @@ from seawall.visit import Visit
 
 @dataclass(slots=True)
 class Attempt:
-    """hold: another attempt is possible, so nothing of the answer need be released yet. extra: load that the upstream
-    would not have had without a race; it is no ground for further retries.
+    """hold: another attempt is possible, so nothing of the answer need be released yet. raced: others run against it.
+    extra: load that the upstream would not have had without a race; it is no ground for further retries.
 
     fault: why there is no good answer. answer: as far as it came; where it has `arrived`, it could be passed on, be it
     good or an upstream's own error. number: 1 for the call's first request; 0 while none was sent.
@@ -35,6 +35,7 @@ class Attempt:
     visit: Visit
     started: float
     hold: bool
+    raced: bool = False
     extra: bool = False
     number: int = 0
     made: bool = False
@@ -125,6 +126,7 @@ class Attempts:
             fixed=soonest((call.deadline, Code.TIMEOUT_REQUEST), limit),
             committed=soonest((call.deadline if call.plan.timeouts.request_set else None, Code.TIMEOUT_REQUEST), limit),
             hold=attempt.hold,
+            content_first=attempt.raced,
             min_progress=call.plan.min_progress,
         )
 

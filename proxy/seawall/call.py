@@ -68,6 +68,9 @@ class Replay:
             self._kept = self._keep(size)
             if not self._kept or self.whole or size > limit:
                 break
+        if self.whole and size > limit:
+            # It came at once, and is not sent twice all the same.
+            self._kept = False
         self.data = parts[0] if len(parts) == 1 else b"".join(parts)
 
     def once(self) -> None:

@@ -58,7 +58,7 @@ class Racing:
         call, visit = run.call, run.visit
         if call.plan.hedging is None or visit is None or not visit.untried or visit.probe or call.sdk_retries:
             return False
-        return call.body.whole and wants_race(call.plan, call.facts)
+        return call.body.kept and wants_race(call.plan, call.facts)
 
     async def run(self, run: Run) -> Attempt:
         """The attempt that won, or else the last that failed; `run.visit` is its. What it holds is the caller's."""
@@ -181,7 +181,7 @@ class _Course:
         if not isinstance(visit, Visit):
             self._perform(self._race.denied(number, later=visit, now=now))
             return
-        attempt = Attempt(visit, now, hold=True, extra=why is Why.HEDGE)
+        attempt = Attempt(visit, now, hold=True, raced=True, extra=why is Why.HEDGE)
         task = asyncio.get_running_loop().create_task(self._attempt(number, attempt))
         self._lanes[number] = Lane(attempt, task)
 

@@ -164,6 +164,33 @@ async def test_what_may_not_be_doubled_is_not_raced(
         assert [call.attempts for call in running.calls] == [1, 2]
 
 
+async def test_a_body_that_can_be_sent_only_once_is_not_raced(tmp_path: Path) -> None:
+    async with raced(tmp_path, AT_ONCE + "limits: {replayBuffer: 1Ki}\n") as (running, upstreams, http):
+        for size, attempts in ((10, 2), (5000, 1)):
+            answer = await http.post(CHAT, json=chat(stream=True, user="x" * size))
+            assert answer.text.endswith("data: [DONE]\n\n")
+            await settled(running, upstreams)
+            assert running.calls[-1].attempts == attempts
+        sent = upstreams.attempts()[-1]
+        assert sent.bytes_in > 5000
+
+
+async def test_when_the_buffers_are_full_a_race_is_still_won_by_content(tmp_path: Path) -> None:
+    async with raced(tmp_path, AT_ONCE) as (running, upstreams, http):
+        upstreams.script(["first-token-2s"], upstream="a", repeat=True)
+        buffers = running.service._buffers
+        for _ in range(4):
+            # The request is kept; nothing is left for the answers.
+            asking = asyncio.create_task(http.post(CHAT, json=chat(stream=True)))
+            await until(lambda: running.service.engine.calls == 1)
+            left = buffers.limit - buffers.used
+            assert buffers.take(left)
+            answer = await asking
+            buffers.give(left)
+            assert answer.headers["x-seawall-upstream"] == "b"
+            await settled(running, upstreams)
+
+
 async def test_an_upstream_that_rests_or_is_open_is_not_raced(tmp_path: Path) -> None:
     once = "circuitBreaker: {consecutiveFailures: 1}\n" + LENIENT.split("\n")[1] + "\n"
     async with raced(tmp_path, hedged("50ms", retries=0), extra=once) as (running, upstreams, http):
