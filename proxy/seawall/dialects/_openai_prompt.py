@@ -7,24 +7,20 @@ import re
 import msgspec
 
 from seawall.dialects._json import read
+from seawall.dialects._needs import Format, needed
 
-# A content part's type. Quotes within a JSON string are escaped, so text can not look like it.
 _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image)"')
 _NOTHING = msgspec.Raw(b"")
 
 
-class _Format(msgspec.Struct, gc=False):
-    type: object = None
-
-
 class _Text(msgspec.Struct, gc=False):
-    format: _Format | None = None
+    format: Format | None = None
 
 
 class _Request(msgspec.Struct, gc=False):
     tools: msgspec.Raw = _NOTHING
     functions: msgspec.Raw = _NOTHING
-    response_format: _Format | None = None
+    response_format: Format | None = None
     text: _Text | None = None
     instructions: msgspec.Raw = _NOTHING
     messages: list[msgspec.Raw] | None = None
@@ -38,7 +34,6 @@ class _Item(msgspec.Struct, gc=False):
 _REQUEST = msgspec.json.Decoder(_Request)
 _ITEM = msgspec.json.Decoder(_Item)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_EMPTY = (b"", b"null", b"[]")
 
 
 def needs(body: bytes) -> frozenset[str]:
@@ -46,15 +41,9 @@ def needs(body: bytes) -> frozenset[str]:
     request = read(_REQUEST, body)
     if request is None:
         return frozenset()
-    found = set()
-    if bytes(request.tools) not in _EMPTY or bytes(request.functions) not in _EMPTY:
-        found.add("Tools")
-    formats = (request.response_format, request.text.format if request.text else None)
-    if any(one is not None and one.type == "json_schema" for one in formats):
-        found.add("JSONSchema")
-    if _IMAGE.search(body):
-        found.add("Images")
-    return frozenset(found)
+    # `functions` is what tools were called before.
+    tools = (bytes(request.tools), bytes(request.functions))
+    return needed(tools, (request.response_format, request.text.format if request.text else None), _IMAGE, body)
 
 
 def conversation(body: bytes) -> bytes:
