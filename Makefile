@@ -30,16 +30,18 @@ bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/bench
 	$(BIN)/python bench/outage.py
 	$(BIN)/python bench/race.py
 
+# The locks are complete. Left to resolve by itself, an older pip takes a newer release than the pinned one for a
+# requirement with extras, and then refuses it for having no hash.
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seawall needs Python 3.11 or newer; set PYTHON=…")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) (once)"
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --require-hashes --no-deps -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
-	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
 lock:  ## pin the dependencies anew; needs uv in .venv
