@@ -5,6 +5,7 @@ reads and classifies; whether to try again is the engine's decision.
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -14,15 +15,46 @@ from seawall.decode import Decoder, decoder_for
 from seawall.dialects.base import Watch
 from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Commit, Timeouts
-from seawall.types import Usage, header
-from seawall.upstream.exchange import Exchange
+from seawall.types import Headers, Usage, header
+from seawall.upstream.exchange import Limit
 from seawall.wire import content_length
 
 # A stream's beginning is held up to here while another attempt is possible; an error's body, to classify it; and a
 # plain answer of an operation without a contract.
 PRELUDE = 64 * 1024
 
-Limit = tuple[float | None, Code]
+
+class Source(Protocol):
+    """An upstream's answer as it arrives, in the agent's dialect: an `upstream.exchange.Exchange`, or what translation
+    makes of one.
+
+    agents_seconds: so long the request waited for its agent. connected: it went out, so that the origin can be reached.
+    judged: what the answer means, where its own dialect has said so already. usage: likewise.
+    """
+
+    status: int
+    reason: bytes
+    headers: Headers
+    trailers: Headers
+    complete: bool
+    judged: Fault | None
+
+    @property
+    def agents_seconds(self) -> float: ...
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def usage(self) -> Usage | None: ...
+    async def head(self) -> Fault | None:
+        """Wait for status and fields; None when they are there."""
+
+    async def read(self) -> bytes | Fault:
+        """What has arrived of the body, or wait for some; b"" at its proper end."""
+
+    def expect_by(self, deadline: float | None, code: Code) -> None: ...
+    def expect_within(self, seconds: float | None, code: Code) -> None: ...
+    def close(self) -> None:
+        """Give it up, or be done with it; at once."""
 
 
 def soonest(one: Limit, other: Limit) -> Limit:
@@ -30,6 +62,10 @@ def soonest(one: Limit, other: Limit) -> Limit:
     if other[0] is None or (one[0] is not None and one[0] <= other[0]):
         return one
     return other
+
+
+def after(start: float, seconds: float | None) -> float | None:
+    return None if seconds is None else start + seconds
 
 
 @dataclass(slots=True)
@@ -40,7 +76,7 @@ class Answer:
     fault: what this answer means, when it is an error; it may still be passed on as it is.
     """
 
-    exchange: Exchange
+    exchange: Source
     candidate: Candidate
     buffers: Buffers
     stream: bool = False
@@ -93,9 +129,22 @@ class Terms(msgspec.Struct, frozen=True):
     min_progress: tuple[int, float] | None
 
     @property
+    def connect_by(self) -> Limit:
+        return soonest((self.started + self.timeouts.connect, Code.CONNECT_TIMEOUT), self.fixed)
+
+    @property
     def first_content_by(self) -> float | None:
-        limit = self.timeouts.first_content
-        return None if limit is None else self.started + limit
+        return after(self.started, self.timeouts.first_content)
+
+    def before_head(self, stream: bool) -> Limit:
+        first_byte: Limit = (after(self.started, self.timeouts.first_byte), Code.TIMEOUT_FIRST_BYTE)
+        late = (self.first_content_by if stream else None, Code.TIMEOUT_FIRST_CONTENT)
+        return soonest(self.fixed, soonest(first_byte, late))
+
+    def before_content(self, stream: bool) -> Limit:
+        """Once there is a head, whatever it says: an error whose body stalls must not hold a stream's call for ever."""
+        late = self.first_content_by if stream else None
+        return soonest(self.fixed, (late, Code.TIMEOUT_FIRST_CONTENT))
 
 
 async def receive(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
@@ -109,12 +158,12 @@ async def receive(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
     return await _plain(call, answer, terms, clock)
 
 
-def _is_json(exchange: Exchange) -> bool:
+def _is_json(exchange: Source) -> bool:
     kind = header(exchange.headers, b"content-type")
     return kind is not None and kind[:16].lower() == b"application/json"
 
 
-def _is_stream(call: Call, exchange: Exchange) -> bool:
+def _is_stream(call: Call, exchange: Source) -> bool:
     kind = header(exchange.headers, b"content-type")
     return kind is not None and kind[:40].lower().startswith(call.plan.dialect.sse_content_type)
 
@@ -125,7 +174,9 @@ async def _error(call: Call, answer: Answer, clock: Clock) -> Fault | None:
     broken = await _collect(answer, PRELUDE)
     answer.decoder = decoder_for(exchange.headers)
     body = _decoded(answer, b"".join(answer.held))
-    answer.fault = call.plan.dialect.judge(call.facts, exchange.status, exchange.headers, body or b"", clock.wall())
+    answer.fault = exchange.judged or call.plan.dialect.judge(
+        call.facts, exchange.status, exchange.headers, body or b"", clock.wall()
+    )
     if isinstance(broken, Fault):
         return answer.fault or broken
     return None
@@ -177,8 +228,8 @@ async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
         return None
     limit = plan.max_hold if complete else PRELUDE
     size = 0
+    exchange.expect_within(terms.timeouts.stream_idle, Code.TIMEOUT_STREAM_IDLE)
     while True:
-        exchange.expect_by(*_next_by(terms, watch, clock.now()))
         data = await exchange.read()
         if isinstance(data, Fault):
             if not watch.terminal:
@@ -196,6 +247,7 @@ async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
             return None
         if watch.content and answer.first_content is None:
             answer.first_content = clock.now()
+            exchange.expect_by(*terms.fixed)
         if watch.fault is not None:
             return _verdict(answer, watch)
         if (watch.content and not complete) or size > limit:
@@ -215,13 +267,6 @@ def _take_in(answer: Answer, watch: Watch, data: bytes) -> bool:
         return False
     watch.feed(plain)
     return answer.hold(data)
-
-
-def _next_by(terms: Terms, watch: Watch, now: float) -> Limit:
-    limit = terms.timeouts.stream_idle
-    idle = None if limit is None else now + limit
-    first = None if watch.content else terms.first_content_by
-    return soonest(soonest(terms.fixed, (idle, Code.TIMEOUT_STREAM_IDLE)), (first, Code.TIMEOUT_FIRST_CONTENT))
 
 
 def _whole(watch: Watch) -> Fault | None:

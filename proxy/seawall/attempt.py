@@ -8,17 +8,18 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from seawall.answer import Answer, Limit, Terms, receive, soonest
+from seawall.answer import Answer, Source, Terms, after, receive, soonest
 from seawall.call import Buffers, Call, Ledger
 from seawall.clock import Clock
 from seawall.core.breaker import Refused
 from seawall.core.limit import Queued, Slot
 from seawall.faults import Category, Code, Fault
+from seawall.foreign import Translator
 from seawall.outgoing import request_for
 from seawall.relay import Agent
 from seawall.runtime import Upstream
 from seawall.types import Usage
-from seawall.upstream.exchange import Exchange
+from seawall.upstream.exchange import Limit
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
@@ -45,7 +46,7 @@ class Attempt:
     arrived: bool = False
     terms: Terms | None = None
     slot: Slot | None = None
-    exchange: Exchange | None = None
+    exchange: Source | None = None
 
     @property
     def first_content(self) -> float | None:
@@ -57,7 +58,7 @@ class Attempt:
         answer = self.answer
         if answer is None:
             return None
-        return answer.usage if answer.watch is None else answer.watch.usage
+        return answer.exchange.usage or (answer.usage if answer.watch is None else answer.watch.usage)
 
     @property
     def status(self) -> int | None:
@@ -74,6 +75,8 @@ class Attempts:
         self._pool = pool
         self._clock = clock
         self._buffers = buffers
+        self.translator: Translator | None = None
+        """There where the policy has candidates that speak another dialect than the agent."""
         self._waiters: dict[Queued, asyncio.Future[None]] = {}
 
     async def make(self, call: Call, attempt: Attempt, agent: Agent, ledger: Ledger) -> None:
@@ -101,12 +104,14 @@ class Attempts:
             return exchange
         attempt.exchange = exchange
         fault = await exchange.head()
+        visit.connected |= exchange.connected
         if fault is not None:
-            visit.blameless = self.not_its_fault(call, fault, exchange, terms)
+            if exchange.connected:
+                visit.blameless = self.not_its_fault(call, fault, exchange, terms)
+            else:
+                visit.blameless = self._too_late_to_connect(call, fault, terms)
             return fault
-        # Whatever a stream's call is answered with: an error whose body stalls must not hold it for ever.
-        late = terms.first_content_by if call.facts.stream else None
-        exchange.expect_by(*soonest(terms.fixed, (late, Code.TIMEOUT_FIRST_CONTENT)))
+        exchange.expect_by(*terms.before_content(call.facts.stream))
         attempt.answer = answer = Answer(exchange, visit.candidate, self._buffers)
         fault = await receive(call, answer, terms, self._clock)
         attempt.arrived = fault is None
@@ -116,7 +121,7 @@ class Attempts:
 
     def _terms(self, call: Call, attempt: Attempt) -> Terms:
         timeouts, started = attempt.visit.candidate.timeouts, self._clock.now()
-        limit: Limit = (_after(started, timeouts.backend_request), Code.TIMEOUT_ATTEMPT)
+        limit: Limit = (after(started, timeouts.backend_request), Code.TIMEOUT_ATTEMPT)
         if timeouts.request_set:
             # An Upstream's own limit on the whole call, tighter than the rule's, ends the attempt there only.
             limit = soonest(limit, (call.received + timeouts.request, Code.TIMEOUT_ATTEMPT))
@@ -130,12 +135,12 @@ class Attempts:
             min_progress=call.plan.min_progress,
         )
 
-    async def _send(self, call: Call, attempt: Attempt, terms: Terms, agent: Agent, ledger: Ledger) -> Exchange | Fault:
-        visit, timeouts = attempt.visit, terms.timeouts
-        request = request_for(call, visit.candidate)
+    async def _send(self, call: Call, attempt: Attempt, terms: Terms, agent: Agent, ledger: Ledger) -> Source | Fault:
+        visit, candidate = attempt.visit, attempt.visit.candidate
+        request = None if candidate.foreign else request_for(call, candidate)
         if isinstance(request, Fault):
             return request
-        by, code = soonest((terms.started + timeouts.connect, Code.CONNECT_TIMEOUT), terms.fixed)
+        by, code = terms.connect_by
         assert by is not None
         if by <= terms.started:
             # The agent's upload, our queue or a back-off has used the call's time up: nothing is asked any more.
@@ -148,22 +153,25 @@ class Attempts:
         if visit.untried:
             visit.untried = False
             if not attempt.extra:
-                visit.candidate.upstream.budget.deposit(terms.started)
-        sent = await self._pool.send(visit.candidate.target.endpoint, request, by - terms.started, agent.inform)
+                candidate.upstream.budget.deposit(terms.started)
+        sent: Source | Fault
+        if request is None:
+            assert self.translator is not None, "a policy with foreign candidates comes with a translator"
+            sent = self.translator.exchange(call, candidate, terms, by - terms.started)
+        else:
+            sent = await self._pool.send(candidate.target.endpoint, request, by - terms.started, agent.inform)
         if isinstance(sent, Fault):
-            ours = terms.started - call.received
-            if sent.code is Code.CONNECT_TIMEOUT and ours > self._clock.now() - terms.started:
-                # Most of the call's time was gone before it could connect.
-                visit.blameless = code is Code.TIMEOUT_REQUEST
+            visit.blameless = self._too_late_to_connect(call, sent, terms)
             return sent
-        visit.connected = True
-        first_byte = _after(terms.started, timeouts.first_byte)
-        first_content = terms.first_content_by if call.facts.stream else None
-        late = soonest((first_byte, Code.TIMEOUT_FIRST_BYTE), (first_content, Code.TIMEOUT_FIRST_CONTENT))
-        sent.expect_by(*soonest(terms.fixed, late))
+        sent.expect_by(*terms.before_head(call.facts.stream))
         return sent
 
-    def not_its_fault(self, call: Call, fault: Fault, exchange: Exchange, terms: Terms) -> bool:
+    def _too_late_to_connect(self, call: Call, fault: Fault, terms: Terms) -> bool:
+        """Whether most of a call's time was gone before it could connect, so that the call's own limit ended it."""
+        ours = terms.started - call.received > self._clock.now() - terms.started
+        return ours and fault.code is Code.CONNECT_TIMEOUT and terms.connect_by[1] is Code.TIMEOUT_REQUEST
+
+    def not_its_fault(self, call: Call, fault: Fault, exchange: Source, terms: Terms) -> bool:
         """A limit that the agent's upload, or our own queue and back-off, had used up for the most part says nothing
         about the upstream."""
         if fault.rule.category is not Category.TIMEOUT:
@@ -234,7 +242,3 @@ class Attempts:
             future = self._waiters.get(queued)
             if future is not None and not future.done():
                 future.set_result(None)
-
-
-def _after(start: float, seconds: float | None) -> float | None:
-    return None if seconds is None else start + seconds

@@ -138,7 +138,7 @@ class Replay:
         return self._passed
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """One agent request, with the snapshot of the policy that it keeps to its end.
 
     rest: path below the route's prefix, and query. bare: the agent used the provider's own path, without a prefix.

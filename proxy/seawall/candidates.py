@@ -3,10 +3,13 @@
 It enters a candidate (takes its breakers' tickets) or says why none can be entered; it never sends anything.
 """
 
+from collections.abc import Iterator, Sequence
+
 from seawall.affinity import Affinity
 from seawall.call import Call
 from seawall.clock import Clock, Rng
 from seawall.faults import Code, Fault, Sample
+from seawall.foreign import Translator
 from seawall.outgoing import credential_mark
 from seawall.run import Run
 from seawall.runtime import Candidate
@@ -26,6 +29,8 @@ class Candidates:
         self._clock = clock
         self._rng = rng
         self._observe = observe
+        self.translator: Translator | None = None
+        """There where the policy has candidates that speak another dialect than the agent."""
 
     def order(self, call: Call) -> list[Candidate]:
         """Who may serve a call, in the order in which they are tried."""
@@ -36,22 +41,23 @@ class Candidates:
     def first(self, run: Run) -> Fault | None:
         """Enter the first candidate that is admitted. Where none is, one is tried all the same where that does no
         harm: a cooldown is advice, and a sole upstream's breaker lets some calls through (SEMANTICS §3)."""
-        unfit = self._select(run) if run.call.plan.selective else None
-        if unfit is not None:
-            return unfit
+        if run.call.plan.selective:
+            self._select(run)
         several = len(run.left) > 1
         if several and (self.move(run, run.left) or self._enter_resting(run)):
             return None
         retry_after: float | None = None
-        for candidate in list(run.left):
+        for candidate in self._takers(run, run.left):
             entered = self._enter(run, candidate, sole=True)
             if isinstance(entered, Visit):
                 return None
             self._skip(run, candidate, self._refusal(run, candidate))
             retry_after = min(entered.retry_after, retry_after or entered.retry_after)
+        if not run.left:
+            return Fault(Code.NO_CANDIDATE, "; ".join(run.ledger.skipped))
         return Fault(Code.BREAKER_OPEN, "no upstream of this route takes calls now", hint=retry_after)
 
-    def _select(self, run: Run) -> Fault | None:
+    def _select(self, run: Run) -> None:
         """Pass over those whose model cannot do what the request asks for (SEMANTICS §8)."""
         call = run.call
         needs = call.plan.dialect.needs(call.body.data) if call.body.whole else frozenset()
@@ -59,16 +65,35 @@ class Candidates:
             lacks = candidate.lacks(call.facts.model, needs)
             if lacks:
                 model = candidate.model_for(call.facts.model)
-                self._skip(run, candidate, f"{model} has no {', '.join(sorted(lacks))}")
-                run.left.remove(candidate)
-        if run.left:
+                self._pass_over(run, candidate, f"{model} has no {', '.join(sorted(lacks))}")
+
+    def _takers(self, run: Run, among: Sequence[Candidate]) -> Iterator[Candidate]:
+        """Those that can be asked, each judged when it is its turn: to see what can be translated costs a
+        millisecond, which no call pays that its own dialect's upstream answers."""
+        for candidate in list(among):
+            if self._can_be_asked(run, candidate):
+                yield candidate
+
+    def _can_be_asked(self, run: Run, candidate: Candidate) -> bool:
+        if not candidate.foreign:
+            return True
+        assert self.translator is not None, "a policy with foreign candidates comes with a translator"
+        reasons = self.translator.unfit(run.call, candidate)
+        if reasons:
+            self._pass_over(run, candidate, "; ".join(reasons))
+        return not reasons
+
+    def _pass_over(self, run: Run, candidate: Candidate, why: str) -> None:
+        """This call cannot go there at all."""
+        self._skip(run, candidate, why)
+        if candidate in run.left:
+            run.left.remove(candidate)
+        if candidate is run.primary and run.left:
             run.primary = run.left[0]
-            return None
-        return Fault(Code.NO_CANDIDATE, "; ".join(run.ledger.skipped))
 
     def move(self, run: Run, among: list[Candidate]) -> bool:
         """Enter the next of `among` that is rested and admitted."""
-        for candidate in list(among):
+        for candidate in self._takers(run, among):
             if not self._rested(run, candidate):
                 self._skip(run, candidate, "cooling down")
             elif isinstance(self._enter(run, candidate, sole=False), Visit):
@@ -81,14 +106,17 @@ class Candidates:
         """Whether `move` would enter it, chance apart; takes nothing."""
         now, upstream = self._clock.now(), candidate.upstream
         breaker = upstream.breaker(candidate.model_for(run.call.facts.model), now)
-        return self._rested(run, candidate) and not upstream.transport.refuses(now) and not breaker.refuses(now)
+        if not self._rested(run, candidate) or upstream.transport.refuses(now) or breaker.refuses(now):
+            return False
+        return self._can_be_asked(run, candidate)
 
     def fit(self, run: Run, visit: Visit, fault: Fault) -> list[Candidate]:
         """The untried candidates that could do what this one could not."""
+        among: Sequence[Candidate] = run.left
         if fault.code is Code.CONTEXT_LENGTH:
             asked = run.call.facts.model
-            return [c for c in run.left if c.window_for(asked) > visit.candidate.window_for(asked)]
-        return run.left
+            among = [c for c in among if c.window_for(asked) > visit.candidate.window_for(asked)]
+        return list(self._takers(run, among))
 
     def rest(self, run: Run, visit: Visit, fault: Fault) -> None:
         """Take a throttled model, or a credential without quota, out of the first choice."""
@@ -110,7 +138,8 @@ class Candidates:
 
     def _enter_resting(self, run: Run) -> bool:
         """Better one that only rests than one whose breaker is open."""
-        return any(isinstance(self._enter(run, candidate, sole=False), Visit) for candidate in list(run.left))
+        takers = self._takers(run, run.left)
+        return any(isinstance(self._enter(run, candidate, sole=False), Visit) for candidate in takers)
 
     def enter(self, run: Run, candidate: Candidate, *, sole: bool = False) -> Visit | Barred:
         """Take the breakers' tickets; the candidate counts as tried. `run.visit` stays where it is."""

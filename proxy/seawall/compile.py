@@ -19,6 +19,7 @@ from seawall.core.budget import Budget
 from seawall.core.limit import Limiter, Queued
 from seawall.core.retry import RetrySettings
 from seawall.dialects import REGISTRY
+from seawall.dialects.base import Dialect
 from seawall.policy.documents import DEFAULT_NAMESPACE, Auth
 from seawall.policy.effective import EffectiveBackend, EffectivePolicy, EffectiveRule, EffectiveUpstream
 from seawall.policy.settings import CircuitBreaker
@@ -179,13 +180,15 @@ def _timeouts(timeouts: PolicyTimeouts) -> Timeouts:
     )
 
 
-def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int) -> Candidate:
+def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int, dialect: Dialect) -> Candidate:
     models = backend.upstream.models
     return Candidate(
         upstream=upstream,
         target=upstream.target,
         timeouts=_timeouts(backend.timeouts),
         model=backend.ref.model,
+        models_asked=backend.ref.model_map,
+        foreign=upstream.target.dialect is not dialect,
         group=group,
         weight=backend.ref.weight,
         windows={model.name: model.context_tokens for model in models},
@@ -196,8 +199,9 @@ def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int) -> Can
 def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) -> Plan:
     backends = [b for b in rule.backends if b.ref.weight]
     priorities = sorted({b.ref.priority for b in backends})
+    dialect = REGISTRY[rule.dialect]
     groups = tuple(
-        tuple(_candidate(b, upstreams[b.upstream.key], group) for b in backends if b.ref.priority == priority)
+        tuple(_candidate(b, upstreams[b.upstream.key], group, dialect) for b in backends if b.ref.priority == priority)
         for group, priority in enumerate(priorities)
     )
     settings, streaming = rule.settings, rule.settings.streaming
@@ -206,7 +210,7 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
     return Plan(
         route=route,
         rule=rule.name,
-        dialect=groups[0][0].target.dialect,
+        dialect=dialect,
         groups=groups,
         timeouts=_timeouts(settings.timeouts),
         retry=RetrySettings(

@@ -13,6 +13,7 @@ from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng
 from seawall.core.retry import Next, Retry, Standing, Wait
 from seawall.faults import Category, Code, Failover, Fault, Problem, Sample
+from seawall.foreign import Translator
 from seawall.racing import Racing
 from seawall.relay import Agent, break_off, relay
 from seawall.reply import filled, problem_answer, problem_for, static_answer, told, upstream_headers
@@ -45,6 +46,10 @@ class Engine:
         """Calls under way."""
         self.streams = 0
         """Committed streams under way."""
+
+    def translate_by(self, translator: Translator) -> None:
+        """Have calls to candidates of other dialects translated."""
+        self._attempts.translator = self._candidates.translator = translator
 
     # -- a call ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ socket errors into one; from there on only this table is asked.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Retry(enum.Enum):
@@ -345,6 +345,10 @@ class Problem:
     """Seconds; also sent as Retry-After."""
     fallback_available: bool = False
     known_routes: tuple[str, ...] = ()
+
+    def saying(self, message: str) -> "Problem":
+        """The same in other words."""
+        return replace(self, message=message)
 
     def seawall(self) -> dict[str, object]:
         """The extra `seawall` object of an error body (SEMANTICS §1)."""

@@ -189,14 +189,15 @@ class _Course:
         """Where the next attempt goes, distinct upstreams first. Else whether asking again later can help."""
         run, candidates = self._run, self._racing.candidates
         group = self._first.candidate.group
-        others = [c for c in run.left if c.group == group and candidates.admissible(run, c)]
-        if not others and why is Why.HEDGE:
-            others = [lane.candidate for lane in self._lanes.values() if lane.running][:1]
-        if not others:
+        among = (c for c in list(run.left) if c.group == group)
+        other = next((c for c in among if candidates.admissible(run, c)), None)
+        if other is None and why is Why.HEDGE:
+            other = next((lane.candidate for lane in self._lanes.values() if lane.running), None)
+        if other is None:
             return False
-        if why is Why.HEDGE and not self._afforded(others[0].upstream, now):
+        if why is Why.HEDGE and not self._afforded(other.upstream, now):
             return True
-        entered = candidates.enter(run, others[0])
+        entered = candidates.enter(run, other)
         return entered if isinstance(entered, Visit) else True
 
     def _afforded(self, upstream: Upstream, now: float) -> bool:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from seawall.answer import Answer, Limit, Terms, soonest
+from seawall.answer import Answer, Terms, soonest
 from seawall.call import Call
 from seawall.clock import Clock
 from seawall.dialects.base import Watch
@@ -57,12 +57,12 @@ async def relay(
     elif answer.stream and answer.watch is not None:
         fault = await _stream(answer, answer.watch, terms, agent, clock)
     elif answer.stream:
-        fault = await _blind(answer, agent, terms, clock)
+        fault = await _blind(answer, agent, terms)
     else:
         fault = await _plain(answer, terms, agent, clock)
     watch = answer.watch
     if watch is not None:
-        answer.model, answer.usage = watch.model, watch.usage
+        answer.model, answer.usage = watch.model, answer.exchange.usage or watch.usage
     if fault is None:
         agent.end(without_ours(answer.exchange.trailers))
         return watch.fault if watch is not None else answer.fault
@@ -90,18 +90,12 @@ def _speaks(watch: Watch | None) -> bool:
 
 
 async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
-    exchange, decoder, fixed = answer.exchange, answer.decoder, terms.committed
-    idle, progress = terms.timeouts.stream_idle, _Progress(terms.min_progress, clock.now(), watch)
-    by: Limit = fixed
+    exchange, decoder = answer.exchange, answer.decoder
+    progress = _Progress(terms.min_progress, clock.now(), watch)
+    first = None if watch.content else terms.first_content_by
+    exchange.expect_within(terms.timeouts.stream_idle, Code.TIMEOUT_STREAM_IDLE)
+    exchange.expect_by(*soonest(terms.committed, (first, Code.TIMEOUT_FIRST_CONTENT)))
     while True:
-        now = clock.now()
-        if idle is not None:
-            by = (now + idle, Code.TIMEOUT_STREAM_IDLE)
-            if fixed[0] is not None:
-                by = soonest(fixed, by)
-        if not watch.content and terms.first_content_by is not None:
-            by = soonest(by, (terms.first_content_by, Code.TIMEOUT_FIRST_CONTENT))
-        exchange.expect_by(*by)
         data = await exchange.read()
         if isinstance(data, Fault):
             # What broke off behind its terminal event was whole.
@@ -120,14 +114,15 @@ async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, cloc
             if plain is None:
                 answer.watch = None
                 agent.write(data)
-                return await _blind(answer, agent, terms, clock)
+                return await _blind(answer, agent, terms)
             watch.feed(plain)
             agent.write(data)
         if watch.content and answer.first_content is None:
             answer.first_content = clock.now()
+            exchange.expect_by(*terms.committed)
         if watch.fault is not None and watch.fault.code is Code.MALFORMED_EVENT:
             return watch.fault
-        if progress.too_slow(now):
+        if progress.too_slow(clock):
             return Fault(Code.STREAM_TOO_SLOW, "the stream comes more slowly than streaming.minProgress")
         if agent.congested:
             if fault := await _drain(agent, terms):
@@ -150,9 +145,10 @@ def _at_end(watch: Watch) -> Fault | None:
 async def _plain(answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
     """An answer that is not held. A default `timeouts.request` bounds silence only: a long download that goes on
     would have finished in a direct call."""
-    exchange, silence = answer.exchange, terms.timeouts.request
+    exchange = answer.exchange
+    exchange.expect_within(terms.timeouts.request, Code.TIMEOUT_REQUEST)
+    exchange.expect_by(*terms.committed)
     while True:
-        exchange.expect_by(*soonest(terms.committed, (clock.now() + silence, Code.TIMEOUT_REQUEST)))
         data = await exchange.read()
         if isinstance(data, Fault):
             return data
@@ -165,12 +161,11 @@ async def _plain(answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fa
             return fault
 
 
-async def _blind(answer: Answer, agent: Agent, terms: Terms, clock: Clock) -> Fault | None:
+async def _blind(answer: Answer, agent: Agent, terms: Terms) -> Fault | None:
     """A stream in a coding that cannot be looked into (any longer)."""
+    answer.exchange.expect_within(terms.timeouts.stream_idle, Code.TIMEOUT_STREAM_IDLE)
+    answer.exchange.expect_by(*terms.committed)
     while True:
-        idle = terms.timeouts.stream_idle
-        by = None if idle is None else clock.now() + idle
-        answer.exchange.expect_by(*soonest(terms.committed, (by, Code.TIMEOUT_STREAM_IDLE)))
         data = await answer.exchange.read()
         if isinstance(data, Fault):
             return data
@@ -212,8 +207,11 @@ class _Progress:
         """The agent was the slow one."""
         self._since, self._seen = now, self._watch.progress
 
-    def too_slow(self, now: float) -> bool:
-        if not self._events or now - self._since < self._interval or self._watch.terminal:
+    def too_slow(self, clock: Clock) -> bool:
+        if not self._events or self._watch.terminal:
+            return False
+        now = clock.now()
+        if now - self._since < self._interval:
             return False
         slow = self._watch.progress - self._seen < self._events
         self._since, self._seen = now, self._watch.progress

@@ -46,15 +46,18 @@ def read(paths: Sequence[Path]) -> tuple[EffectivePolicy | None, list[Issue]]:
 
 
 class Reloader:
-    """Keeps a process on the newest good policy. `apply` may raise OSError for files that cannot be used."""
+    """Keeps a process on the newest good policy. `prepare` may take its time, in a thread of its own; `apply` may not.
+    Both may raise OSError for what cannot be used."""
 
     def __init__(
         self,
         paths: Sequence[Path],
+        prepare: Callable[[EffectivePolicy], None],
         apply: Callable[[EffectivePolicy], None],
         observe: Observer,
     ) -> None:
         self._paths = paths
+        self._prepare = prepare
         self._apply = apply
         self._observe = observe
         self._seen = stamp(paths)
@@ -87,6 +90,7 @@ class Reloader:
             return
         try:
             # A key that is not mounted yet is a fault of the calls that need it, and no reason to refuse all the rest.
+            await asyncio.to_thread(self._prepare, policy)
             self._apply(policy)
         except OSError as error:
             self._observe(Reloaded("", (f"{error.filename or 'policy'}: {error.strerror or error}",)))

@@ -1,7 +1,6 @@
 """What seawall adds to an answer, and the answers that it makes itself (SEMANTICS §8)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from seawall.call import Call, Ledger
 from seawall.dialects.base import Dialect
@@ -131,7 +130,7 @@ def static_answer(call: Call, status: int, text: str, problem: Problem, created:
     on its error. None where the operation knows no answer like that."""
     dialect = call.plan.dialect
     if status >= 400:
-        return problem_answer(dialect, call.facts, replace(problem, message=text))
+        return problem_answer(dialect, call.facts, problem.saying(text))
     found = dialect.static(call.facts, text, call.id.removeprefix("sw_"), created)
     if found is None:
         return None

@@ -153,6 +153,11 @@ class Hedging:
     delay: float | None
 
 
+def matches_model(pattern: str, model: str) -> bool:
+    """`gpt-5*` takes every name that begins so, `*` any."""
+    return model == pattern or (pattern.endswith("*") and model.startswith(pattern[:-1]))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """One upstream of a rule. `model` "" leaves the agent's."""
@@ -161,6 +166,10 @@ class Candidate:
     target: Target
     timeouts: Timeouts
     model: str = ""
+    models_asked: tuple[tuple[str, str], ...] = ()
+    """Agents' names for models (`gpt-5*`: all that begin so) → this upstream's own; before `model`."""
+    foreign: bool = False
+    """It speaks another dialect than the agents of its rule: what is asked of it is translated."""
     group: int = 0
     """0 for the first priority; a later one means degraded service."""
     weight: int = 1
@@ -171,11 +180,20 @@ class Candidate:
 
     def model_for(self, asked: str) -> str:
         """The model to ask this upstream for when the agent asks for `asked`; a request that names none stays so."""
+        if self.models_asked and asked:
+            for name, own in self.models_asked:
+                if matches_model(name, asked):
+                    return own
         return asked and (self.model or self.target.aliases.get(asked, asked))
 
     def models(self) -> set[str]:
         """Every model that the policy names here."""
-        return {self.model, *self.windows} - {""}
+        return {self.model, *self.windows, *(own for _, own in self.models_asked)} - {""}
+
+    @property
+    def renames(self) -> bool:
+        """Whether an agent's request may be sent with another model's name than its own."""
+        return bool(self.model or self.models_asked or self.target.aliases)
 
     def lacks(self, asked: str, needs: frozenset[str]) -> frozenset[str]:
         """What a request needs and the model here cannot do. One of which the policy tells nothing can do anything."""
@@ -259,9 +277,7 @@ class Match:
         return True
 
     def takes_model(self, facts: Facts) -> bool:
-        return not self.models or any(
-            facts.model == m or (m.endswith("*") and facts.model.startswith(m[:-1])) for m in self.models
-        )
+        return not self.models or any(matches_model(m, facts.model) for m in self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +310,10 @@ class Runtime:
         """Every path with its matches, for reports."""
         found = [(f"= {path}", match) for path, matches in self.exact.items() for match in matches]
         return found + [(path or "/", match) for path, matches in self.prefixes.items() for match in matches]
+
+    def foreign(self) -> list[Candidate]:
+        """Candidates that speak another dialect than the agents of their rule."""
+        return [c for plan in self.plans for group in plan.groups for c in group if c.foreign]
 
     def known_routes(self) -> tuple[str, ...]:
         """For the error that names them."""

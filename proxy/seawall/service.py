@@ -20,6 +20,7 @@ from seawall.call import Buffers
 from seawall.clock import Clock, SystemClock, system_rng
 from seawall.compile import compile_policy
 from seawall.engine import Engine
+from seawall.foreign import Translator, load, require
 from seawall.policy import EffectivePolicy
 from seawall.reload import Reloader
 from seawall.runtime import Runtime
@@ -105,6 +106,7 @@ class Service:
         self._buffers = Buffers(options.buffer_budget)
         self._pool = Pool(clock)
         self._runtime: Runtime | None = None
+        self._translator: Translator | None = None
         self.engine = Engine(self._pool, clock, system_rng(), self.events, self._buffers)
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -130,15 +132,27 @@ class Service:
         assert self._ingress is not None
         return self._ingress.port
 
+    def prepare(self, policy: EffectivePolicy) -> None:
+        """Import what a policy needs and the process does not have yet; may be called from another thread, since that
+        can take seconds. Raises OSError where it is not installed."""
+        if policy.translated:
+            require(policy.translated)
+            self._translator = self._translator or load(self._pool, self._clock)
+
     def apply(self, policy: EffectivePolicy) -> None:
-        """Take a policy. Raises OSError where a file that it names cannot be used; then nothing has changed."""
+        """Take a policy that was prepared. Raises OSError where a file that it names cannot be used; then nothing has
+        changed."""
         compiled = compile_policy(policy, self._runtime, self._clock)
+        if self._translator is not None:
+            self._translator.prepare(compiled.runtime.foreign())
+            self.engine.translate_by(self._translator)
         self._runtime = compiled.runtime
         self.engine.wake(compiled.granted)
         self._metrics.apply(_names(compiled.runtime))
 
     async def start(self, policy: EffectivePolicy) -> None:
         """Listen. Raises OSError for an address that cannot be had or a file that cannot be used."""
+        self.prepare(policy)
         self.apply(policy)
         handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock)
         listen = self.options.listen
@@ -156,7 +170,7 @@ class Service:
     async def run(self) -> None:
         """Serve until told to stop; finish what is under way."""
         loop = asyncio.get_running_loop()
-        reloader = Reloader(self.options.policies, self.apply, self.events)
+        reloader = Reloader(self.options.policies, self.prepare, self.apply, self.events)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, reloader.ask)

@@ -34,7 +34,7 @@ async def watching(
 ) -> AsyncIterator[Reloader]:
     """What `seawall serve` does with its files, more often."""
     monkeypatch.setattr(reload, "INTERVAL", interval)
-    reloader = Reloader(paths, running.service.apply, running.service.events)
+    reloader = Reloader(paths, running.service.prepare, running.service.apply, running.service.events)
     task = asyncio.create_task(reloader.run())
     try:
         yield reloader

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,7 +22,7 @@ from pydantic_ai.tools import ToolDefinition
 from seawall.clock import SystemClock
 from seawall.faults import Fault
 from seawall.lab import Lab
-from seawall.translate.provider import Asking, Place, Provider, ask, open_stream
+from seawall.translate.provider import Answering, Asking, Place, Provider, ask
 from seawall.translate.types import Asked
 from seawall.upstream.connect import Endpoint
 from seawall.upstream.pool import Pool
@@ -50,16 +52,31 @@ def in_lab(pool: Pool, lab: Lab, dialect: str) -> Provider:
     return at(pool, dialect, urlsplit(lab.url).port or 0, path)
 
 
+@asynccontextmanager
+async def open_stream(asking: Asking, request: Asked) -> AsyncIterator[Answering]:
+    """A streamed answer whose head has come; closed on leaving."""
+    answering = Answering(asking, request)
+    assert await answering.open() is None
+    try:
+        yield answering
+    finally:
+        await answering.close()
+
+
 async def outcome(asking: Asking, request: Asked, stream: bool) -> ModelResponse | Fault:
     """The whole answer, asked for in either way."""
     if not stream:
         return await ask(asking, request)
-    async with open_stream(asking, request) as answering:
+    answering = Answering(asking, request)
+    try:
+        if fault := await answering.open():
+            return fault
         while (event := await answering.next()) is not None:
             if isinstance(event, Fault):
-                assert await answering.next() is None
                 return event
         return answering.response
+    finally:
+        await answering.close()
 
 
 async def tasks_gone() -> None:

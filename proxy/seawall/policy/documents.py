@@ -196,6 +196,10 @@ class ClusterUpstream(Document):
 # --- AgentRoute -----------------------------------------------------------------------------------------------------
 
 
+ModelPattern = Annotated[str, Field(max_length=256, pattern=r"^([^*\s]+\*?|\*)$")]
+"""A model's name, or the beginning of names with a * behind it."""
+
+
 class PathMatch(Block):
     type: Literal["PathPrefix", "Exact"] | None = None
     value: Annotated[str, AfterValidator(_path)]
@@ -210,7 +214,14 @@ class HeaderMatch(Block):
 class RuleMatch(Block):
     path: PathMatch | None = None
     headers: tuple[HeaderMatch, ...] | None = None
-    models: tuple[Annotated[str, Field(max_length=256, pattern=r"^([^*\s]+\*?|\*)$")], ...] | None = None
+    models: tuple[ModelPattern, ...] | None = None
+
+
+class ModelName(Block):
+    """An agent's name for a model, and the upstream's own."""
+
+    from_: Annotated[ModelPattern, Field(alias="from")]
+    to: Text
 
 
 class BackendRef(Block):
@@ -220,10 +231,12 @@ class BackendRef(Block):
     priority: Count | None = None
     weight: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] | None = None
     model: Text | None = None
+    model_map: tuple[ModelName, ...] | None = None
 
 
 class Rule(RouteFields):
     name: Label | None = None
+    dialect: DialectName | None = None
     matches: tuple[RuleMatch, ...] | None = None
     backend_refs: tuple[BackendRef, ...] = ()
 

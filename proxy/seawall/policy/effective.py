@@ -4,7 +4,7 @@ Pure and tolerant: it can be built from documents that checks.py will refuse (re
 in doubt are left out), so that checks can look at merged values too. It never does I/O.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,6 +120,8 @@ class EffectiveRef:
     """0: gets no calls."""
     model: str
     """Replaces the agent's; "" leaves it."""
+    model_map: tuple[tuple[str, str], ...] = ()
+    """(an agent's name or pattern, the upstream's own), the more specific first; before `model`."""
 
     @property
     def identity(self) -> Identity:
@@ -143,6 +145,8 @@ class EffectiveRule:
 
     name: str
     index: int
+    dialect: str
+    """What its agents speak: what the rule says, else the dialect of its first upstream; "" where it has none."""
     matches: tuple[EffectiveMatch, ...]
     backends: tuple[EffectiveBackend, ...]
     """As written; weights of 0 included."""
@@ -165,6 +169,13 @@ class EffectivePolicy:
     routes: tuple[EffectiveRoute, ...]
     """In the order of the documents."""
     revision: str
+
+    @property
+    def translated(self) -> frozenset[str]:
+        """Dialects of upstreams whose agents speak another one."""
+        rules = (rule for route in self.routes for rule in route.rules)
+        pairs = ((rule.dialect, b.upstream.spec.dialect) for rule in rules for b in rule.backends if b.ref.weight)
+        return frozenset(there for agents, there in pairs if there != agents)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +218,8 @@ def reference(route: AgentRoute, ref: BackendRef) -> EffectiveRef:
     kind = ref.kind or "Upstream"
     namespace = "" if kind == "ClusterUpstream" else ref.namespace or route.namespace
     weight = 1 if ref.weight is None else ref.weight
-    return EffectiveRef(kind, namespace, ref.name, ref.priority or 0, weight, ref.model or "")
+    names = sorted(((m.from_, m.to) for m in ref.model_map or ()), key=lambda m: (m[0].endswith("*"), -len(m[0])))
+    return EffectiveRef(kind, namespace, ref.name, ref.priority or 0, weight, ref.model or "", tuple(names))
 
 
 def upstream_type(dialect: str) -> Literal["LLM", "Warehouse", "HTTP"]:
@@ -272,12 +284,19 @@ def _rule(
     return EffectiveRule(
         name=rule.name or str(index),
         index=index,
+        dialect=rule.dialect or _first_dialect(backends),
         matches=tuple(effective_match(match) for match in matches),
         backends=tuple(backends),
         settings=rule_settings(fields.values, sources),
         values=fields.values,
         sources=sources,
     )
+
+
+def _first_dialect(backends: Sequence[EffectiveBackend]) -> str:
+    """Of the upstream that is asked first: the lowest priority, then the order in which they are written."""
+    asked = [backend for backend in backends if backend.ref.weight] or backends
+    return min(asked, key=lambda backend: backend.ref.priority).upstream.spec.dialect if asked else ""
 
 
 def effective_match(match: RuleMatch) -> EffectiveMatch:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from seawall.policy.documents import AgentRoute, BackendRef, Identity, Rule
 from seawall.policy.effective import (
     Built,
-    EffectiveBackend,
     EffectiveHeader,
     EffectiveRef,
     EffectiveRoute,
@@ -20,8 +19,9 @@ from seawall.policy.effective import (
     rule_label,
 )
 from seawall.policy.inventory import Inventory
-from seawall.policy.issues import FieldPath, Issue, did_you_mean
+from seawall.policy.issues import FieldPath, Issue
 from seawall.policy.located import Located
+from seawall.policy.translation_checks import foreign, model_names, rule_dialect
 
 _Head = tuple[str, str, tuple[EffectiveHeader, ...]]
 _Match = tuple[_Head, frozenset[str]]
@@ -43,12 +43,14 @@ def routes(built: Built, inventory: Inventory) -> Iterable[Issue]:
             at: FieldPath = ("spec", "rules", effective.index)
             yield from _headers(rule, located, at)
             yield from _backend_refs(document, rule, located, at, inventory)
+            yield from rule_dialect(rule, effective, located, at)
             yield from _candidates(effective, rule, located, at)
             by_ref = {backend.ref: backend for backend in effective.backends}
             for index, ref in enumerate(rule.backend_refs):
                 if backend := by_ref.get(reference(document, ref)):
-                    where = (*at, "backendRefs", index, "model")
-                    yield from _model_override(backend, upstreams[backend.upstream.key], located, where)
+                    target, where = upstreams[backend.upstream.key], (*at, "backendRefs", index)
+                    yield from model_names(backend, ref, target, located, where)
+                    yield from foreign(effective, backend, target, located, where)
             label = f"AgentRoute {document.key} {rule_label(rule, effective.index)}"
             yield from _same_match(effective, label, others, located, at)
         yield from _covered(route, located)
@@ -110,10 +112,7 @@ def _reference(
 
 
 def _candidates(effective: EffectiveRule, rule: Rule, located: Located, at: FieldPath) -> Iterable[Issue]:
-    dialects = sorted({backend.upstream.spec.dialect for backend in effective.backends})
-    if len(dialects) > 1:
-        message = f"the rule mixes dialects ({', '.join(dialects)}); translation is not implemented yet"
-        yield located.error((*at, "backendRefs"), message, "use one dialect per rule")
+    dialects = sorted({effective.dialect, *(backend.upstream.spec.dialect for backend in effective.backends)})
     if dialects == ["Generic"] and knows_candidates(effective, rule, located):
         for index, match in enumerate(effective.matches):
             if match.models and "*" not in match.models:
@@ -127,29 +126,16 @@ def knows_candidates(effective: EffectiveRule, rule: Rule, located: Located) -> 
     return len(effective.backends) == len(rule.backend_refs) and located.whole(at)
 
 
-def _model_override(backend: EffectiveBackend, target: Located, located: Located, where: FieldPath) -> Iterable[Issue]:
-    model, upstream = backend.ref.model, backend.upstream
-    if not model:
-        return
-    if upstream.spec.dialect == "Generic":
-        yield located.error(where, "requests of dialect Generic have no model to replace")
-    names = [one.name for one in upstream.models]
-    if names and model not in names and target.whole(("spec", "models")):
-        # Aliases are for what agents ask for; an override is sent as it is.
-        real = next((one.name for one in upstream.models if model in (one.aliases or ())), None)
-        hint = f"it is an alias: write {real}" if real else did_you_mean(model, names)
-        yield located.warning(where, f"{upstream.kind} {upstream.key} does not list the model {model}", hint)
-
-
 def _weights(refs: Sequence[EffectiveRef], located: Located, at: FieldPath) -> Iterable[Issue]:
     groups: defaultdict[int, list[EffectiveRef]] = defaultdict(list)
-    seen: set[tuple[Identity, str]] = set()
+    seen: set[tuple[Identity, object]] = set()
     for index, ref in enumerate(refs):
         groups[ref.priority].append(ref)
-        if (ref.identity, ref.model) in seen:
+        asked = ref.model, ref.model_map
+        if (ref.identity, asked) in seen:
             message = f"{ref.kind} {ref.name} is there twice"
             yield located.warning((*at, "backendRefs", index), message, "a second try is what retry is for")
-        seen.add((ref.identity, ref.model))
+        seen.add((ref.identity, asked))
     empty = [priority for priority, group in groups.items() if not any(ref.weight for ref in group)]
     if empty and len(empty) == len(groups):
         yield located.error((*at, "backendRefs"), "all weights are 0: the rule could answer nothing")

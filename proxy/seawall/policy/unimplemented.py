@@ -25,6 +25,10 @@ class Gap:
     hint: str = ""
 
 
+_DIALECTS = frozenset(
+    {"AzureOpenAI", "Gemini", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"}
+)
+
 NOT_IMPLEMENTED = (
     Gap(_ROUTE_BLOCKS, "cache"),
     Gap(
@@ -35,12 +39,8 @@ NOT_IMPLEMENTED = (
     ),
     Gap(_UPSTREAM_BLOCKS, "rateLimit", hint="concurrency works already"),
     Gap(_UPSTREAM_BLOCKS, "healthCheck", hint="circuitBreaker works already"),
-    Gap(
-        ("*Upstream spec",),
-        "dialect",
-        frozenset({"AzureOpenAI", "Gemini", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"}),
-        hint="Generic passes any HTTP API through",
-    ),
+    Gap(("*Upstream spec",), "dialect", _DIALECTS, hint="Generic passes any HTTP API through"),
+    Gap(("AgentRoute spec.rules",), "dialect", _DIALECTS),
     Gap(("*Upstream spec.auth",), "type", frozenset({"AWSSigV4"})),
     Gap(("*Policy spec",), "enforcement", frozenset({"Shadow"})),
 )

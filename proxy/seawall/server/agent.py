@@ -159,7 +159,7 @@ def _is_json(head: Head) -> bool:
 
 def _by_model(match: Match) -> bool:
     """Whether the request's model decides if the rule takes it, or what is sent."""
-    return bool(match.models) or any(c.model or c.target.aliases for group in match.plan.groups for c in group)
+    return bool(match.models) or any(c.renames for group in match.plan.groups for c in group)
 
 
 def _problem(fault: Fault, call_id: str, dialect: Dialect, runtime: Runtime) -> tuple[Headers, bytes]:

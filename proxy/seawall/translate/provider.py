@@ -1,11 +1,11 @@
 """Asking a provider through pydantic-ai, over our own wire: plain or streamed, with faults as values.
 
-A `Provider` is kept for an upstream; each attempt at one of its models is an `Asking`, which `ask` or `open_stream`
+A `Provider` is kept for an upstream; each attempt at one of its models is an `Asking`, which `ask` or `Answering`
 takes. Whatever ends an attempt, it leaves no connection and no task behind.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import httpx2
@@ -25,10 +25,11 @@ from seawall.clock import Clock
 from seawall.faults import Code, Fault
 from seawall.translate.fit import misfits
 from seawall.translate.rows import ROWS, Row
-from seawall.translate.transport import Destination, Expect, SharedTransport, WireTransport, over, without_end
+from seawall.translate.transport import NO_LIMIT, Destination, SharedTransport, WireTransport, over
 from seawall.translate.types import Asked
 from seawall.types import Facts
 from seawall.upstream.connect import Endpoint
+from seawall.upstream.exchange import Limit
 from seawall.upstream.pool import Pool
 
 # Where an agent's own names for models pass through, it must not fill the memory with them.
@@ -79,12 +80,12 @@ class Provider:
     def asking(
         self, model: str, *, stream: bool = False, key: bytes | None = None,
         credential: tuple[bytes, bytes] | None = None, connect_seconds: float | None = None,
-        expect: Expect = without_end,
+        before_content: Limit = NO_LIMIT,
     ) -> Asking:  # fmt: skip
         """One attempt at a model.
 
-        key: seawall's or the agent's own, sent as the dialect sends it; credential: a header field instead, where
-        policy names it. connect_seconds and expect: as the transport takes them.
+        key: sent as the dialect sends it; credential: a header field instead, where policy names it. connect_seconds
+        and before_content: as the transport takes them.
         """
         row = self._row
         if credential is None and key is not None:
@@ -92,9 +93,13 @@ class Provider:
         facts = Facts(row.operation, model, stream)
         wire = WireTransport(
             self._pool, self._clock, self._destination, facts,
-            credential=credential, connect_seconds=connect_seconds, expect=expect,
+            credential=credential, connect_seconds=connect_seconds, before_content=before_content,
         )  # fmt: skip
         return Asking(row, self._model(model), wire)
+
+    def warm(self, model: str) -> None:
+        """Make a model now, and import its SDK, so that no call waits for that."""
+        self._model(model)
 
     def _model(self, name: str) -> Model:
         made = self._models.get(name)
@@ -108,13 +113,11 @@ class Provider:
 async def ask(asking: Asking, asked: Asked) -> ModelResponse | Fault:
     """The whole answer to a request. What the provider's filter withheld is an answer too (`asking.wire.withheld`).
     Cancelled, it leaves nothing open."""
-    if reasons := asking.unfit(asked):
-        return _refused(reasons)
     try:
         with over(asking.wire):
             response = await direct.model_request(
                 asking.model,
-                _history(asking.model, asked.messages),
+                _history(asking.model, asked),
                 model_settings=_settings(asked),
                 model_request_parameters=asked.parameters,
                 instrument=False,
@@ -127,72 +130,70 @@ async def ask(asking: Asking, asked: Asked) -> ModelResponse | Fault:
 
 
 class Answering:
-    """A streamed answer as it comes. Failures are values: `next` returns them once, and then nothing more."""
+    """A streamed answer as it comes. Failures are values: `open` or `next` returns one, and then nothing more comes."""
 
-    def __init__(self, asking: Asking, streamed: StreamedResponse | Fault) -> None:
+    def __init__(self, asking: Asking, asked: Asked) -> None:
         self._asking = asking
-        self._streamed = streamed
-        self._events = None if isinstance(streamed, Fault) else aiter(streamed)
-        self._told = False
+        self._opening: AbstractAsyncContextManager[StreamedResponse] | None = None
+        self._asked = asked
+        self._streamed: StreamedResponse | None = None
+        self._events: AsyncIterator[ModelResponseStreamEvent] | None = None
 
     @property
     def response(self) -> ModelResponse:
         """The answer so far; the whole one when `next` has returned None."""
-        return ModelResponse(parts=[]) if isinstance(self._streamed, Fault) else self._streamed.get()
+        return ModelResponse(parts=[]) if self._streamed is None else self._streamed.get()
+
+    async def open(self) -> Fault | None:
+        """Send the request and wait for the answer's head. Cancelled, it leaves nothing open."""
+        asking = self._asking
+        try:
+            with over(asking.wire):
+                opening = direct.model_request_stream(
+                    asking.model,
+                    _history(asking.model, self._asked),
+                    model_settings=_settings(self._asked),
+                    model_request_parameters=self._asked.parameters,
+                    instrument=False,
+                )
+                self._streamed = await opening.__aenter__()
+        except asking.broken as error:
+            asking.wire.close()
+            return _fault_of(asking, error)
+        except BaseException:
+            asking.wire.close()
+            raise
+        self._opening = opening
+        self._events = aiter(self._streamed)
+        return None
 
     async def next(self) -> ModelResponseStreamEvent | Fault | None:
         """The next event; a Fault when the answer broke; None at its proper end."""
-        if isinstance(self._streamed, Fault) or self._events is None or self._told:
-            fault = self._streamed if isinstance(self._streamed, Fault) and not self._told else None
-            self._told = True
-            return fault
+        if self._events is None:
+            return None
         try:
             return await anext(self._events)
         except StopAsyncIteration:
-            self._told = True
-            return _verdict(self._asking, self.response)
+            fault = _verdict(self._asking, self.response)
         except self._asking.broken as error:
-            self._told = True
-            return _fault_of(self._asking, error)
+            fault = _fault_of(self._asking, error)
+        self._events = None
+        return fault
 
     async def close(self) -> None:
-        """Let go of the events that are left."""
-        if isinstance(self._events, AsyncGenerator):
-            await self._events.aclose()
+        """Let go of what is left, within this process; the upstream stops at once, however far the answer has come."""
+        self._asking.wire.close()
+        events, self._events = self._events, None
+        opening, self._opening = self._opening, None
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
+        if opening is not None:
+            await opening.__aexit__(None, None, None)
 
-
-@asynccontextmanager
-async def open_stream(asking: Asking, asked: Asked) -> AsyncIterator[Answering]:
-    """A streamed answer, whose head has come, or the fault instead. Leaving the context closes the upstream at once,
-    however far the answer has come."""
-    if reasons := asking.unfit(asked):
-        yield Answering(asking, _refused(reasons))
-        return
-    opening = direct.model_request_stream(
-        asking.model,
-        _history(asking.model, asked.messages),
-        model_settings=_settings(asked),
-        model_request_parameters=asked.parameters,
-        instrument=False,
-    )
-    streamed: StreamedResponse | Fault
-    try:
-        try:
-            with over(asking.wire):
-                streamed = await opening.__aenter__()
-        except asking.broken as error:
-            streamed = _fault_of(asking, error)
-        answering = Answering(asking, streamed)
-        try:
-            yield answering
-        finally:
-            # First the wire, so that the upstream stops at once; the rest is done within this process.
-            asking.wire.close()
-            if not isinstance(streamed, Fault):
-                await answering.close()
-                await opening.__aexit__(None, None, None)
-    finally:
-        asking.wire.close()
+    @property
+    def closed(self) -> bool:
+        """Whether there is nothing to let go of."""
+        return self._opening is None
 
 
 # They look into answers unchecked, so that an odd one may raise any of these.
@@ -222,18 +223,16 @@ def _verdict(asking: Asking, response: ModelResponse) -> Fault | None:
     return None
 
 
-def _refused(reasons: tuple[str, ...]) -> Fault:
-    return Fault(Code.NO_CANDIDATE, "; ".join(reasons))
-
-
 def _settings(asked: Asked) -> ModelSettings:
     """A copy: attempts of a race share the request."""
     return asked.settings.copy()
 
 
-def _history(model: Model, messages: list[ModelMessage]) -> list[ModelMessage]:
-    """The messages without redacted thinking of another provider: sealed, it says nothing to this one."""
-    return [_readable(model, message) if isinstance(message, ModelResponse) else message for message in messages]
+def _history(model: Model, asked: Asked) -> list[ModelMessage]:
+    """The messages as this model's provider takes them: system prompts amid a conversation framed where it knows none;
+    without redacted thinking of another provider, which is sealed and says nothing to this one."""
+    messages = [_readable(model, m) if isinstance(m, ModelResponse) else m for m in asked.messages]
+    return model.prepare_messages(messages, asked.parameters)
 
 
 def _readable(model: Model, message: ModelResponse) -> ModelResponse:

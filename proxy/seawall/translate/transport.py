@@ -4,7 +4,7 @@ An error, or an answer that is not whole, never reaches an SDK: the upstream's d
 nothing is translated, and what it finds is raised as `WireFault`. So no SDK retries or reads an error its own way.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,14 +17,8 @@ from seawall.dialects.base import Dialect, Watch
 from seawall.faults import Code, Fault
 from seawall.types import Facts, Headers, Usage, header
 from seawall.upstream.connect import Endpoint
-from seawall.upstream.exchange import Exchange
+from seawall.upstream.exchange import Exchange, Limit
 from seawall.upstream.pool import Pool, Request
-
-Limit = tuple[float | None, Code]
-"""When something must be there, on the clock, and what it is called when it is not."""
-
-Expect = Callable[["WireTransport"], Limit]
-"""Asked before each wait for the upstream: until when. It finds in the transport what has come so far."""
 
 ERROR_BYTES = 64 * 1024
 """So much of an error's body tells what it is."""
@@ -33,9 +27,7 @@ ERROR_BYTES = 64 * 1024
 _SENT = frozenset({b"accept", b"anthropic-beta", b"anthropic-version", b"content-type", b"user-agent"})
 
 
-def without_end(wire: "WireTransport") -> Limit:
-    """No limit at all."""
-    return None, Code.TIMEOUT_REQUEST
+NO_LIMIT: Limit = (None, Code.TIMEOUT_REQUEST)
 
 
 class WireFault(httpx2.TransportError):
@@ -59,7 +51,8 @@ class WireTransport(httpx2.AsyncBaseTransport):
     """The transport of one attempt, and what was seen on it.
 
     credential: the header field that authorises the request; None sends none. connect_seconds bounds the opening of a
-    connection, max_bytes a plain answer.
+    connection, max_bytes a plain answer. before_content: the limit that takes the place of `expect_by`'s once there is
+    a head.
     """
 
     def __init__(
@@ -71,7 +64,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
         *,
         credential: tuple[bytes, bytes] | None = None,
         connect_seconds: float | None = None,
-        expect: Expect = without_end,
+        before_content: Limit = NO_LIMIT,
         max_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._pool = pool
@@ -80,7 +73,8 @@ class WireTransport(httpx2.AsyncBaseTransport):
         self._facts = facts
         self._credential = credential
         self._connect_seconds = connect_seconds
-        self._expect = expect
+        self._deadline = self._silence = NO_LIMIT
+        self._before_content = before_content
         self._max_bytes = max_bytes
         self._exchange: Exchange | None = None
         self._watch: Watch | None = None
@@ -91,15 +85,24 @@ class WireTransport(httpx2.AsyncBaseTransport):
         self.headers: Headers = []
         """Of the answer."""
         self.status: int | None = None
+        self.error = b""
+        """The body of an answer that is an error by its status, decoded, as far as it was read."""
         self.fault: Fault | None = None
         """Why there is no good answer."""
         self.withheld: Fault | None = None
         """The answer is whole, but the provider's filter withheld content."""
 
-    @property
-    def exchange(self) -> Exchange | None:
-        """The last request's."""
-        return self._exchange
+    def expect_by(self, deadline: float | None, code: Code) -> None:
+        """As an exchange's."""
+        self._deadline = deadline, code
+        if self._exchange is not None:
+            self._exchange.expect_by(deadline, code)
+
+    def expect_within(self, seconds: float | None, code: Code) -> None:
+        """As an exchange's."""
+        self._silence = seconds, code
+        if self._exchange is not None:
+            self._exchange.expect_within(seconds, code)
 
     @property
     def content(self) -> bool:
@@ -128,6 +131,8 @@ class WireTransport(httpx2.AsyncBaseTransport):
         if isinstance(sent, Fault):
             raise self._broken(sent)
         self.connected, self._exchange = True, sent
+        sent.expect_by(*self._deadline)
+        sent.expect_within(*self._silence)
         given = False
         try:
             response = await self._answer(sent)
@@ -154,10 +159,11 @@ class WireTransport(httpx2.AsyncBaseTransport):
         return fields
 
     async def _answer(self, exchange: Exchange) -> httpx2.Response:
-        exchange.expect_by(*self._expect(self))
         fault = await exchange.head()
         if fault is not None:
             raise self._broken(fault)
+        if self._before_content is not NO_LIMIT:
+            self.expect_by(*self._before_content)
         self.status, self.headers = exchange.status, exchange.headers
         # A shared client would keep cookies, and has no use for them.
         fields = [(name, value) for name, value in exchange.headers if name.lower() != b"set-cookie"]
@@ -202,6 +208,8 @@ class WireTransport(httpx2.AsyncBaseTransport):
             fault = Fault(Code.PROTOCOL_ERROR, f"status {status} where an answer was expected", status)
         if plain is not None and 200 <= status < 300:
             self._plain = dialect.answered(facts, plain)
+        elif plain is not None:
+            self.error = plain
         self._settle(fault)
         if self.fault is not None:
             raise WireFault(self.fault)
@@ -214,7 +222,6 @@ class WireTransport(httpx2.AsyncBaseTransport):
             if self.fault is not None:
                 # What came before it has been handed out.
                 raise WireFault(self.fault)
-            exchange.expect_by(*self._expect(self))
             data = await exchange.read()
             if isinstance(data, Fault):
                 # What breaks off behind its terminal event was whole.

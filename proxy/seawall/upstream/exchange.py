@@ -1,7 +1,7 @@
 """One request on one upstream connection, and the answer as it arrives.
 
-An exchange belongs to one attempt. It has a single deadline at a time, moved by the engine from phase to phase, that
-costs a timer only when it is really near: per streamed event only a number changes.
+An exchange belongs to one attempt. It has one deadline, moved by the engine from phase to phase, and a limit on
+silence; they cost a timer only when one is really near: per streamed event only a number changes.
 """
 
 import asyncio
@@ -9,19 +9,22 @@ from collections.abc import Callable
 
 from seawall.clock import Clock
 from seawall.faults import Code, Fault
-from seawall.types import Headers
+from seawall.types import Headers, Usage
 
 # Above this, reading from the upstream pauses until the agent has taken some (backpressure).
 HIGH_WATER = 256 * 1024
+
+Limit = tuple[float | None, Code]
+"""When something must be there, or within how many seconds, and what it is called when it is not; None: no limit."""
 
 
 class Exchange:
     """An answer, once `head()` has returned; read it with `read()` and give it up with `close()`."""
 
     __slots__ = (
-        "_abort", "_chunks", "_clock", "_code", "_deadline", "_fault", "_loop", "_pause", "_paused", "_size", "_timer",
-        "_timer_at", "_waited", "_waiter", "_waits_since", "complete", "has_head", "headers", "on_interim", "reason",
-        "status", "trailers",
+        "_abort", "_chunks", "_clock", "_deadline", "_fault", "_loop", "_pause", "_paused", "_silence", "_size",
+        "_timer", "_timer_at", "_until", "_waited", "_waiter", "_waits_since", "complete", "connected", "has_head",
+        "headers", "judged", "on_interim", "reason", "status", "trailers", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -37,8 +40,10 @@ class Exchange:
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._fault: Fault | None = None
-        self._deadline: float | None = None
-        self._code = Code.TIMEOUT_REQUEST
+        self._deadline: Limit = (None, Code.TIMEOUT_REQUEST)
+        self._silence: Limit = (None, Code.TIMEOUT_STREAM_IDLE)
+        self._until: Limit = self._deadline
+        """Of the wait that is on."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.on_interim = on_interim
@@ -51,6 +56,10 @@ class Exchange:
         self.reason = b""
         self.headers: Headers = []
         self.trailers: Headers = []
+        # What only an answer that was translated knows by itself, see answer.Source.
+        self.connected = True
+        self.judged: Fault | None = None
+        self.usage: Usage | None = None
 
     # -- for the engine --------------------------------------------------------------------------------------------
 
@@ -89,13 +98,13 @@ class Exchange:
         return self._waited + (0.0 if self._waits_since is None else now - self._waits_since)
 
     def expect_by(self, deadline: float | None, code: Code) -> None:
-        """Whatever is awaited next must come by `deadline` (on the clock, seconds); else reads give Fault(code)."""
-        self._deadline = deadline
-        self._code = code
-        if deadline is not None and (self._timer is None or self._timer_at > deadline) and not self.complete:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._arm(deadline)
+        """Whatever is awaited from now on must come by `deadline` (on the clock, seconds); else reads give
+        Fault(code)."""
+        self._deadline = deadline, code
+
+    def expect_within(self, seconds: float | None, code: Code) -> None:
+        """No wait for the next bytes may last longer than that."""
+        self._silence = seconds, code
 
     def close(self) -> None:
         """Done with it. An answer that has not ended closes its connection, so that the upstream stops working."""
@@ -139,11 +148,27 @@ class Exchange:
     # -- waiting ---------------------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
+        self._limit()
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
+
+    def _limit(self) -> None:
+        """Until when the wait that begins may last."""
+        self._until = self._deadline
+        by = self._deadline[0]
+        seconds, code = self._silence
+        if seconds is not None:
+            silent_by = self._clock.now() + seconds
+            if by is None or silent_by < by:
+                self._until = silent_by, code
+                by = silent_by
+        if by is not None and (self._timer is None or self._timer_at > by):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._arm(by)
 
     def _arm(self, deadline: float) -> None:
         self._timer_at = deadline
@@ -151,14 +176,13 @@ class Exchange:
 
     def _ring(self) -> None:
         self._timer = None
-        if self._deadline is None or self.complete or self._fault is not None:
+        until, code = self._until
+        if self._waiter is None or until is None or self.complete or self._fault is not None:
+            # Where nobody waits, the agent is the slow one, and its own limit applies.
             return
-        if self._clock.now() < self._deadline:
-            self._arm(self._deadline)
-        elif self._waiter is not None:
-            self._fault = Fault(self._code)
+        if self._clock.now() < until:
+            self._arm(until)
+        else:
+            self._fault = Fault(code)
             self.wake()
             self._abort()
-        else:
-            # Nobody waits: the agent is the slow one, and its own limit applies. Look again in a while.
-            self._arm(self._clock.now() + 1.0)

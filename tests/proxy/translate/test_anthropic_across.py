@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from anthropic import AsyncAnthropic
+from asking import open_stream
 from harness import lab as running_lab
 from pydantic import BaseModel
 from pydantic_ai import Agent
@@ -21,7 +22,7 @@ from seawall.clock import SystemClock
 from seawall.faults import Fault
 from seawall.lab import Lab
 from seawall.translate.anthropic_messages import AnthropicMessages
-from seawall.translate.provider import Place, Provider, ask, open_stream
+from seawall.translate.provider import Place, Provider, ask
 from seawall.upstream.connect import Endpoint
 from seawall.upstream.pool import Pool
 

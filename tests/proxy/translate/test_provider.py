@@ -15,6 +15,7 @@ from asking import (
     asked,
     at,
     in_lab,
+    open_stream,
     outcome,
     tasks_gone,
 )
@@ -31,7 +32,7 @@ from pydantic_ai.messages import (
 
 from seawall.faults import Code, Fault
 from seawall.lab import Lab
-from seawall.translate.provider import ask, open_stream
+from seawall.translate.provider import ask
 from seawall.types import Usage
 from seawall.upstream.pool import Pool
 

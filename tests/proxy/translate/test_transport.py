@@ -27,7 +27,6 @@ from pydantic_ai.messages import (
 
 from seawall.faults import Code, Fault
 from seawall.translate.provider import ask
-from seawall.translate.transport import WireTransport
 from seawall.upstream.pool import Pool
 
 
@@ -190,12 +189,10 @@ async def test_faults_before_anything_is_sent(pool: Pool, dialect: str, stream: 
 @BOTH
 @STREAMED
 async def test_deadlines_are_the_engines(pool: Pool, dialect: str, stream: bool) -> None:
-    def expect(wire: WireTransport) -> tuple[float, Code]:
-        return started + 0.05, Code.TIMEOUT_FIRST_BYTE
-
     async with serving(always(hang=True)) as port:
         started = CLOCK.now()
-        asking = at(pool, dialect, port).asking(MODELS[dialect], stream=stream, expect=expect)
+        asking = at(pool, dialect, port).asking(MODELS[dialect], stream=stream)
+        asking.wire.expect_by(started + 0.05, Code.TIMEOUT_FIRST_BYTE)
         fault = await outcome(asking, asked(), stream)
         assert isinstance(fault, Fault) and fault.code is Code.TIMEOUT_FIRST_BYTE
         assert CLOCK.now() - started < 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from peers import request_head
 
 from seawall.clock import SystemClock
-from seawall.faults import Fault
+from seawall.faults import Code, Fault
 from seawall.types import Headers
 from seawall.upstream.connect import Endpoint
 from seawall.upstream.exchange import Exchange
@@ -85,7 +85,7 @@ class Rig:
             found = await outcome(sent, 0.02 if self.hang else 2.0)
         except TimeoutError:
             sent.close()
-            return Fault(sent._code)
+            return Fault(Code.TIMEOUT_REQUEST)
         return found if isinstance(found, Fault) else (*found, sent.headers)
 
     async def close(self) -> None:

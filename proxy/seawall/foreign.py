@@ -1,0 +1,48 @@
+"""What the engine needs of translation: to have a call put to a candidate that speaks another dialect than the agent.
+
+`translate.translator` is the one implementation. It costs 100 MB, so nothing imports it: `load` does, for a process
+whose policy has such candidates.
+"""
+
+import errno
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from typing import Protocol
+
+from seawall.answer import Source, Terms
+from seawall.call import Call
+from seawall.clock import Clock
+from seawall.faults import Fault
+from seawall.runtime import Candidate
+from seawall.upstream.pool import Pool
+
+
+class Translator(Protocol):
+    """Puts calls to candidates whose `foreign` is true."""
+
+    def prepare(self, candidates: Iterable[Candidate]) -> None:
+        """Take the candidates of a new policy: what they need is made now, and what nobody needs any more is let go.
+        A call that is under way keeps what it began with."""
+
+    def unfit(self, call: Call, candidate: Candidate) -> tuple[str, ...]:
+        """What of a call's request this candidate cannot be asked, each as `field: why`; empty when it can."""
+
+    def exchange(self, call: Call, candidate: Candidate, terms: Terms, connect_seconds: float) -> Source | Fault:
+        """One attempt, which `head` of what is returned begins. A Fault: nothing was, or will be, sent."""
+
+
+def require(dialects: Iterable[str]) -> None:
+    """Raises OSError where what translation to these dialects needs is not installed. May take a second or two."""
+    if importlib.util.find_spec("pydantic_ai") is None:
+        raise OSError(errno.ENOPKG, "a rule mixes dialects, which needs seawall[translate] to be installed")
+    rows = importlib.import_module("seawall.translate.rows")
+    for dialect in sorted(dialects):
+        if why := rows.missing(dialect):
+            raise OSError(errno.ENOPKG, why)
+
+
+def load(pool: Pool, clock: Clock) -> Translator:
+    """The process's translator, after `require`."""
+    translator: Translator = importlib.import_module("seawall.translate.translator").Translator(pool, clock)
+    return translator

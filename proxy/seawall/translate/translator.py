@@ -1,0 +1,98 @@
+"""Puts calls to upstreams that speak another dialect than their agents: the one `foreign.Translator`.
+
+It holds what lasts (providers with their SDKs' models, by upstream), and of each call what was read of its request, for
+as long as the call lives.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+from seawall import foreign
+from seawall.answer import Source, Terms
+from seawall.call import Call
+from seawall.clock import Clock
+from seawall.faults import Code, Fault
+from seawall.reply import problem_for
+from seawall.runtime import Candidate, Target
+from seawall.translate.anthropic_messages import AnthropicMessages
+from seawall.translate.exchange import Exchange
+from seawall.translate.openai_chat import OpenAIChat
+from seawall.translate.openai_responses import OpenAIResponses
+from seawall.translate.provider import Place, Provider
+from seawall.translate.types import AgentSide, Asked
+from seawall.upstream.pool import Pool
+
+_SIDES: dict[tuple[str, str], AgentSide] = {
+    ("OpenAI", "chat"): OpenAIChat(),
+    ("OpenAI", "responses"): OpenAIResponses(),
+    ("Anthropic", "messages"): AnthropicMessages(),
+}
+"""By an agent's dialect and operation."""
+
+
+class Translator(foreign.Translator):
+    """See there. One per process whose policy needs it."""
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._providers: dict[Target, Provider] = {}
+        self._read: WeakKeyDictionary[Call, Asked] = WeakKeyDictionary()
+        self._cleaning: set[asyncio.Task[None]] = set()
+
+    def prepare(self, candidates: Iterable[Candidate]) -> None:
+        kept, self._providers = self._providers, {}
+        for candidate in candidates:
+            target = candidate.target
+            provider = self._providers.get(target) or kept.get(target) or self._provider(target)
+            self._providers[target] = provider
+            for model in candidate.models():
+                provider.warm(model)
+
+    def unfit(self, call: Call, candidate: Candidate) -> tuple[str, ...]:
+        side = _SIDES.get((call.plan.dialect.name, call.facts.operation))
+        there = candidate.target.dialect.name
+        if side is None:
+            return (f"{call.facts.operation} is not translated to {there}",)
+        if not call.body.whole:
+            return ("the request is too large to be translated",)
+        asked = self._asked(call, side)
+        asking = self._providers[candidate.target].asking(candidate.model_for(call.facts.model))
+        return asking.unfit(asked)
+
+    def exchange(self, call: Call, candidate: Candidate, terms: Terms, connect_seconds: float) -> Source | Fault:
+        target = candidate.target
+        credential = None
+        if target.credential is not None:
+            key = target.credential.key()
+            if key is None:
+                return Fault(Code.CREDENTIAL_UNREADABLE, target.credential.error)
+            credential = target.credential_field(key)
+        side = _SIDES[call.plan.dialect.name, call.facts.operation]
+        asked = self._asked(call, side)
+        call.body.send_whole()
+        asking = self._providers[target].asking(
+            candidate.model_for(call.facts.model),
+            stream=asked.stream,
+            credential=credential,
+            connect_seconds=connect_seconds,
+            before_content=terms.before_content(asked.stream),
+        )
+
+        def problem(fault: Fault, words: str) -> bytes:
+            told = problem_for(fault, call.id, upstream=candidate.upstream.name)
+            return call.plan.dialect.error(call.facts, told.saying(words) if words else told)
+
+        return Exchange(asking, asked, side, problem, self._cleaning)
+
+    def _asked(self, call: Call, side: AgentSide) -> Asked:
+        asked = self._read.get(call)
+        if asked is None:
+            asked = side.read(call.body.data, created=int(self._clock.wall()), id_=call.id.removeprefix("sw_"))
+            self._read[call] = asked
+        return asked
+
+    def _provider(self, target: Target) -> Provider:
+        place = Place(target.dialect.name, target.endpoint, target.host, target.base_path)
+        return Provider(self._pool, self._clock, place)
