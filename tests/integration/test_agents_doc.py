@@ -9,15 +9,19 @@ import pytest
 from harness import lab, proxy, route, upstream
 
 TEXT = (Path(__file__).parents[2] / "docs" / "agents.md").read_text("utf-8")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
-NAMES = [next(filter(None, re.findall(r"import (\w+)$|^import (httpx)$", s, re.M)[0])) for s in SNIPPETS]
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## )", TEXT, re.M | re.S))
+SNIPPETS = {
+    title: snippet
+    for title, text in SECTIONS.items()
+    for snippet in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+}
 
 
 def test_it_shows_every_client_that_the_lab_can_serve() -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 6
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=NAMES)
+@pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)
 async def test_a_snippet_works_as_printed(tmp_path: Path, snippet: str) -> None:
     async with lab() as upstreams:
         policy = (
