@@ -42,7 +42,6 @@ NOT_IMPLEMENTED = (
         hint="Generic passes any HTTP API through",
     ),
     Gap(("*Upstream spec.auth",), "type", frozenset({"AWSSigV4"})),
-    Gap(("*Policy spec",), "enforcement", frozenset({"Shadow"})),
 )
 
 _KINDS = {
