@@ -78,6 +78,8 @@ class Attempts:
 
     async def make(self, call: Call, attempt: Attempt, agent: Agent, ledger: Ledger) -> None:
         """Fill `attempt` in. Where it is cancelled, or nothing has arrived, it holds nothing in the end."""
+        if attempt.visit.shadow is not None:
+            attempt.visit.shadow.asks()
         slot = await self._slot(call, attempt.visit.candidate.upstream)
         if isinstance(slot, Fault):
             attempt.fault, attempt.made = slot, True
@@ -104,6 +106,8 @@ class Attempts:
         if fault is not None:
             visit.blameless = self.not_its_fault(call, fault, exchange, terms)
             return fault
+        if visit.shadow is not None:
+            visit.shadow.headed(self._clock.now())
         # Whatever a stream's call is answered with: an error whose body stalls must not hold it for ever.
         late = terms.first_content_by if call.facts.stream else None
         exchange.expect_by(*soonest(terms.fixed, (late, Code.TIMEOUT_FIRST_CONTENT)))
@@ -145,6 +149,8 @@ class Attempts:
         attempt.number = ledger.attempts
         # What was spent in our own queue and back-off says nothing about the upstream.
         visit.entered = terms.started
+        if visit.shadow is not None:
+            visit.shadow.sent(terms.started, first=visit.untried and not attempt.extra)
         if visit.untried:
             visit.untried = False
             if not attempt.extra:

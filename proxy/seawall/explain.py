@@ -15,7 +15,7 @@ import httptools
 
 from seawall.call import Buffers, Call, Replay
 from seawall.clock import SystemClock, system_rng
-from seawall.compile import NEVER, compile_policy
+from seawall.compile import compile_policy
 from seawall.core.latency import ENOUGH, UNKNOWN
 from seawall.faults import Fault
 from seawall.outgoing import request_for
@@ -24,6 +24,7 @@ from seawall.policy.settings import RuleSettings, Timeouts, UpstreamSettings, Va
 from seawall.racing import wants_race
 from seawall.runtime import Candidate, Match, Plan
 from seawall.server.agent import find_route
+from seawall.settings import NEVER
 from seawall.types import Facts, Head, Headers, Safety
 
 S = TypeVar("S")
