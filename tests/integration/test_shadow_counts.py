@@ -21,7 +21,7 @@ async def test_would_retry(tmp_path: Path) -> None:
         assert len(upstreams.attempts()) == 4
         assert await counted(running, "failure") == {("a", "retry", "give_up"): 2, ("a", "give_up", "give_up"): 1}
         page = (await http.get(f"{running.admin_url}/metrics")).text
-        labels = 'about="failure",did="give_up",route="chat",upstream="a",would="retry"'
+        labels = 'about="failure",agrees="no",did="give_up",route="chat",upstream="a",would="retry"'
         assert f"seawall_shadow_total{{{labels}}} 2.0" in page
         assert running.calls[0].shadow == ("a: failure retry instead of give_up",)
 
@@ -32,6 +32,14 @@ async def test_would_fail_over_and_would_not(tmp_path: Path) -> None:
         assert (await http.post(CHAT, json=chat())).status_code == 401
         assert (await http.post(CHAT, json=chat())).headers["x-seawall-upstream"] == "b"
         assert await counted(running, "failure") == {("a", "failover", "give_up"): 1, ("a", "failover", "failover"): 1}
+
+
+async def test_would_not_fail_over_to_where_nobody_would_take_the_call(tmp_path: Path) -> None:
+    async with tried(tmp_path, "fallbackOn: [Unauthorized]\n", backends="a b") as (running, upstreams, http):
+        upstreams.script(["auth"], upstream="a")
+        running.service.view.isolate("b", None)
+        assert (await http.post(CHAT, json=chat())).status_code == 401
+        assert await counted(running, "failure") == {("a", "give_up", "give_up"): 1}
 
 
 async def test_behind_the_first_difference_nothing_is_guessed(tmp_path: Path) -> None:
@@ -157,7 +165,8 @@ async def test_would_not_hedge_what_must_not_be_sent_twice(tmp_path: Path) -> No
 
 async def test_a_hedge_that_is_made_and_would_not_be(tmp_path: Path) -> None:
     rule = "hedging: {maxAttempts: 2, hedgingDelay: 30ms}\n" + ONE_TRY
-    async with tried(tmp_path, "hedging: {maxAttempts: 1}\n", rule) as (running, upstreams, http):
+    trial = "hedging: {maxAttempts: 1}\ncircuitBreaker: {consecutiveFailures: 1}\n"
+    async with tried(tmp_path, trial, rule) as (running, upstreams, http):
         upstreams.script(["first-token-2s", "ok"], upstream="a")
         answer = await http.post(CHAT, json=chat(stream=True))
         assert answer.headers["x-seawall-outcome"] == "hedge"

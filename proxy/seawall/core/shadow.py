@@ -11,7 +11,6 @@ from seawall.core.breaker import Breaker, BreakerSettings, Moved, Refused, Ticke
 from seawall.core.budget import Budget, HedgeBudget
 from seawall.core.by_model import Breakers, LatenciesOf
 from seawall.core.circuit import Lot
-from seawall.core.limit import LimiterSnapshot
 
 if TYPE_CHECKING:
     from seawall.clock import Rng
@@ -131,13 +130,6 @@ class Shadow:
         told += [ShadowMove(moved, transport=True) for moved in admitted.moved]
         return Held(breaker, ticket, transport, admitted), told
 
-    def place(self, real: LimiterSnapshot) -> str | None:
-        """What would become of one more request, by how many really run and wait: `admit`, `queue` or `refuse`; None
-        where the limits are the enforced ones."""
-        if self.settings.places is None:
-            return None
-        return place(real.active + real.pending, *self.settings.places)
-
     def hedge(self, now: float, capped: bool) -> bool:
         """Whether there would be the means for one more request at once; takes them. capped: as a share of calls."""
         if self.budget.spent(now):
@@ -146,7 +138,8 @@ class Shadow:
 
 
 def place(wanted: int, parallel: int | None, pending: int) -> str:
-    """wanted: requests that run or wait already."""
+    """What becomes of one more request: `admit`, `queue` or `refuse`. wanted: those that run or wait already. parallel:
+    places, None for any number; pending: places in the queue."""
     if parallel is None or wanted < parallel:
         return "admit"
     return "queue" if wanted < parallel + pending else "refuse"

@@ -32,10 +32,12 @@ class Stay(Part):
     @harmless
     def asks(self) -> None:
         """An attempt wants a place among the upstream's parallel requests."""
-        real = self.candidate.upstream.limiter.snapshot()
-        would = self.machines.place(real)
-        if would is not None:
-            did = place(real.active + real.pending, real.max_parallel, real.max_pending)
+        wanted = self.machines.settings.places
+        if wanted is not None:
+            # By how many really run and wait: nobody is counted twice, and no place can be lost.
+            real = self.candidate.upstream.limiter.snapshot()
+            load = real.active + real.pending
+            would, did = place(load, *wanted), place(load, real.max_parallel, real.max_pending)
             self.trace.compare("place", self.candidate, would, did, go_on="refuse" not in (would, did))
 
     @harmless

@@ -101,10 +101,12 @@ class LiveCollector(Collector):
             family = CounterMetricFamily(
                 "seawall_shadow",
                 "What a Shadow policy would have done, beside what was done.",
-                labels=("route", "upstream", "about", "would", "did"),
+                labels=("route", "upstream", "about", "would", "did", "agrees"),
             )
             for one in snapshot.shadow:
-                family.add_metric((one.route, one.upstream, one.about, one.would, one.did), one.count)
+                # PromQL cannot compare two labels.
+                agrees = "yes" if one.would == one.did else "no"
+                family.add_metric((one.route, one.upstream, one.about, one.would, one.did, agrees), one.count)
             yield family
 
     def _breakers(self, name: str, text: str, circuits: Mapping[str, tuple[BreakerView, ...]]) -> Metric:

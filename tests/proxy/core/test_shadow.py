@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from seawall.core.breaker import Breaker, Refused, State
 from seawall.core.by_model import MAX_MODELS
-from seawall.core.limit import Limiter
 from seawall.core.shadow import Limits, Shadow, ShadowSettings, missed, place
 
 OURS = ShadowSettings(SETTINGS, (2, 1), percent=0, interval=10.0, min_per_second=0.2, budgeted=True)
@@ -117,13 +116,8 @@ def test_its_budget_is_spent_by_its_own_retries_and_hedges_only() -> None:
     assert not shadow.hedge(0.0, capped=False)
 
 
-def test_a_place_is_judged_by_who_really_runs_and_waits() -> None:
-    shadow, real = Shadow(OURS, ORIGIN), Limiter(10, 10, 1.0)
-    found = []
-    for _ in range(5):
-        found.append(shadow.place(real.snapshot()))
-        real.admit(0.0)
-    assert found == ["admit", "admit", "queue", "refuse", "refuse"]
+def test_a_place_is_judged_by_who_runs_and_waits_already() -> None:
+    assert [place(load, 2, 1) for load in range(5)] == ["admit", "admit", "queue", "refuse", "refuse"]
     assert place(99, None, 0) == "admit"
 
 
