@@ -89,7 +89,8 @@ class Stay(Part):
         attempt = None if timeouts.backend_request is None else sent + timeouts.backend_request
         if timeouts.request_set:
             # An Upstream's own limit on the whole call ends the attempt there.
-            attempt = min(received + timeouts.request, received + timeouts.request if attempt is None else attempt)
+            whole = received + timeouts.request
+            attempt = whole if attempt is None else min(attempt, whole)
         first_content = timeouts.first_content if trace.call.facts.stream else None
         return Limits(
             request=trace.deadline,

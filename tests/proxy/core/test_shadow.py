@@ -4,7 +4,7 @@ from circuits import BAD, GOOD, RNG, SETTINGS, VOID, Drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.core.breaker import Breaker, Refused, State
+from seawall.core.breaker import Breaker, Refused, State, Verdict
 from seawall.core.by_model import MAX_MODELS
 from seawall.core.shadow import Limits, Shadow, ShadowSettings, missed, place
 
@@ -12,13 +12,13 @@ OURS = ShadowSettings(SETTINGS, (2, 1), percent=0, interval=10.0, min_per_second
 ORIGIN = "https://u"
 
 
-def sampled(shadow: Shadow, verdict: object, now: float = 0.0, model: str = "m", times: int = 1) -> list[State]:
+def sampled(shadow: Shadow, verdict: Verdict, now: float = 0.0, model: str = "m", times: int = 1) -> list[State]:
     """Calls that ended so; the states that a circuit would have come to."""
     states = []
     for _ in range(times):
         held, moves = shadow.admit(model, now, RNG, False)
         assert held is not None
-        moves += held.settle(verdict, GOOD, now, RNG)  # type: ignore[arg-type]
+        moves += held.settle(verdict, GOOD, now, RNG)
         states += [move.moved.after for move in moves]
     return states
 
@@ -150,13 +150,13 @@ def test_the_limit_that_is_told_as_missed_is_the_first_that_was(
 
 
 @given(st.lists(st.sampled_from([GOOD, BAD, VOID]), max_size=40))
-def test_with_the_enforced_settings_a_shadow_circuit_is_the_real_one(verdicts: list[object]) -> None:
+def test_with_the_enforced_settings_a_shadow_circuit_is_the_real_one(verdicts: list[Verdict]) -> None:
     shadow, real = Shadow(OURS, ORIGIN), Breaker(SETTINGS)
     for second, verdict in enumerate(verdicts):
         held, _ = shadow.admit("m", second, RNG, False)
         ticket = real.admit(second, RNG)
         assert isinstance(ticket, Refused) == (held is None)
         if held is not None and not isinstance(ticket, Refused):
-            held.settle(verdict, VOID, second, RNG)  # type: ignore[arg-type]
-            real.settle(ticket, verdict, second, RNG)  # type: ignore[arg-type]
+            held.settle(verdict, VOID, second, RNG)
+            real.settle(ticket, verdict, second, RNG)
         assert shadow.breakers["m"].snapshot(second) == real.snapshot(second)
