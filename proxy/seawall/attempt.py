@@ -81,6 +81,8 @@ class Attempts:
 
     async def make(self, call: Call, attempt: Attempt, agent: Agent, ledger: Ledger) -> None:
         """Fill `attempt` in. Where it is cancelled, or nothing has arrived, it holds nothing in the end."""
+        if attempt.visit.shadow is not None:
+            attempt.visit.shadow.asks()
         slot = await self._slot(call, attempt.visit.candidate.upstream)
         if isinstance(slot, Fault):
             attempt.fault, attempt.made = slot, True
@@ -111,6 +113,8 @@ class Attempts:
             else:
                 visit.blameless = self._too_late_to_connect(call, fault, terms)
             return fault
+        if visit.shadow is not None:
+            visit.shadow.headed(self._clock.now())
         exchange.expect_by(*terms.before_content(call.facts.stream))
         attempt.answer = answer = Answer(exchange, visit.candidate, self._buffers)
         fault = await receive(call, answer, terms, self._clock)
@@ -150,6 +154,8 @@ class Attempts:
         attempt.number = ledger.attempts
         # What was spent in our own queue and back-off says nothing about the upstream.
         visit.entered = terms.started
+        if visit.shadow is not None:
+            visit.shadow.sent(terms.started, first=visit.untried and not attempt.extra)
         if visit.untried:
             visit.untried = False
             if not attempt.extra:

@@ -146,11 +146,15 @@ class Candidates:
         now = self._clock.now()
         entered = enter(candidate, candidate.model_for(run.call.facts.model), now, self._rng, sole)
         if isinstance(entered, Visit):
+            if run.shadow is not None:
+                entered.shadow = run.shadow.entered(candidate, sole)
             if candidate in run.left:
                 run.left.remove(candidate)
             if candidate.upstream.cooldowns:
                 # Takes the turn of a parked credential: one try a minute.
                 candidate.upstream.cooldowns.due(self._key(run, candidate), now)
+        elif run.shadow is not None:
+            run.shadow.barred(candidate, sole)
         for event in entered.told:
             self._observe(event)
         return entered

@@ -87,7 +87,7 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from seawall.policy import load_policy
+    from seawall.policy import changes, load_policy
 
     if "" in arguments.files:
         raise Unusable("'' is no file or folder")
@@ -101,6 +101,8 @@ def _check(arguments: argparse.Namespace) -> int:
     assert loaded.policy is not None
     rules = sum(len(route.rules) for route in loaded.policy.routes)
     print(f"ok: {len(loaded.policy.upstreams)} upstreams, {rules} rules, revision {loaded.policy.revision}")
+    for change in changes(loaded.documents, loaded.policy):
+        print(f"shadow: {change}")
     return 0
 
 

@@ -14,22 +14,26 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seawall.clock import Clock
-from seawall.core.breaker import Breaker, BreakerSettings
+from seawall.compile_shadow import configure_shadow, plan_shadow, shadowed
+from seawall.core.breaker import Breaker
 from seawall.core.budget import Budget
 from seawall.core.limit import Limiter, Queued
-from seawall.core.retry import RetrySettings
 from seawall.dialects import REGISTRY
 from seawall.dialects.base import Dialect
 from seawall.policy.documents import DEFAULT_NAMESPACE, Auth
 from seawall.policy.effective import EffectiveBackend, EffectivePolicy, EffectiveRule, EffectiveUpstream
-from seawall.policy.settings import CircuitBreaker
-from seawall.policy.settings import Timeouts as PolicyTimeouts
-from seawall.runtime import Candidate, Commit, Hedging, Match, Plan, Runtime, Static, Target, Timeouts, Upstream
+from seawall.runtime import (
+    Candidate,
+    Commit,
+    Match,
+    Plan,
+    Runtime,
+    Target,
+    Upstream,
+)
+from seawall.settings import breaker_settings, plan_hedging, plan_static, plan_timeouts, retry_settings
 from seawall.upstream.connect import Endpoint, environment_proxy
 from seawall.upstream.credential import Credential
-
-# `timeouts.request: 0s` means none; a century serves as well and keeps the arithmetic plain.
-NEVER = 3.2e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def compile_policy(policy: EffectivePolicy, previous: Runtime | None, clock: Clo
     transports = (
         {} if previous is None else {u.target.endpoint.origin: u.transport for u in previous.upstreams.values()}
     )
-    names = _names(policy)
+    names, evaluated = _names(policy), shadowed(policy)
     for effective in policy.upstreams.values():
         kept = previous.upstreams.get(effective.key) if previous is not None else None
         upstream = kept or _new(effective)
@@ -61,6 +65,7 @@ def compile_policy(policy: EffectivePolicy, previous: Runtime | None, clock: Clo
         upstream.transport = transports.setdefault(target.endpoint.origin, upstream.transport)
         upstream.name, upstream.type, upstream.target = names[effective.key], effective.type, target
         granted += _configure(upstream, effective, now)
+        configure_shadow(upstream, effective if effective.key in evaluated else None)
         upstreams[effective.key] = upstream
     plans = [
         (rule, _plan(_label(route.namespace, route.name), rule, upstreams))
@@ -102,31 +107,12 @@ def _endpoint(effective: EffectiveUpstream) -> Endpoint:
     return Endpoint(host, port, context, tls.server_name, proxy, source=(tls, changed))
 
 
-def _breaker_settings(settings: CircuitBreaker) -> BreakerSettings:
-    return BreakerSettings(
-        consecutive_failures=settings.consecutive_failures,
-        failure_percent=settings.error_percent,
-        window=settings.error_window,
-        minimum_calls=settings.minimum_calls,
-        slow_call=settings.slow_call,
-        slow_percent=settings.slow_percent,
-        open_base=settings.open_base,
-        open_max=settings.open_max,
-        jitter_percent=settings.jitter_percent,
-        forget_after=settings.forget_after,
-        permits=settings.half_open_permits,
-        successes=settings.half_open_successes,
-        ramp_seconds=settings.ramp_up,
-        ramp_start_percent=settings.ramp_start_percent,
-    )
-
-
 def _new(effective: EffectiveUpstream) -> Upstream:
     settings = effective.settings
     retries, places = settings.retry_constraint, settings.concurrency
     return Upstream(
         effective.key,
-        _breaker_settings(settings.circuit_breaker),
+        breaker_settings(settings.circuit_breaker),
         Budget(retries.percent, retries.interval, retries.min_per_second),
         Limiter(places.max_parallel, places.max_pending, places.queue_timeout),
     )
@@ -136,7 +122,7 @@ def _configure(upstream: Upstream, effective: EffectiveUpstream, now: float) -> 
     """New settings for living machines."""
     settings = effective.settings
     retries, places = settings.retry_constraint, settings.concurrency
-    upstream.configure_breakers(_breaker_settings(settings.circuit_breaker))
+    upstream.configure_breakers(breaker_settings(settings.circuit_breaker))
     upstream.budget.configure(retries.percent, retries.interval, retries.min_per_second)
     return upstream.limiter.configure(places.max_parallel, places.max_pending, places.queue_timeout, now)
 
@@ -167,25 +153,12 @@ def _credential_header(auth: Auth) -> tuple[bytes, bytes] | None:
     return auth.header.encode("ascii"), (auth.scheme or "").encode("ascii")
 
 
-def _timeouts(timeouts: PolicyTimeouts) -> Timeouts:
-    return Timeouts(
-        request=timeouts.request or NEVER,
-        request_set=timeouts.request_set,
-        connect=timeouts.connect,
-        agent_write=timeouts.agent_write,
-        backend_request=timeouts.backend_request,
-        first_byte=timeouts.first_byte,
-        first_content=timeouts.first_content,
-        stream_idle=timeouts.stream_idle,
-    )
-
-
 def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int, dialect: Dialect) -> Candidate:
     models = backend.upstream.models
     return Candidate(
         upstream=upstream,
         target=upstream.target,
-        timeouts=_timeouts(backend.timeouts),
+        timeouts=plan_timeouts(backend.timeouts),
         model=backend.ref.model,
         models_asked=backend.ref.model_map,
         foreign=upstream.target.dialect is not dialect,
@@ -193,6 +166,7 @@ def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int, dialec
         weight=backend.ref.weight,
         windows={model.name: model.context_tokens for model in models},
         capabilities={model.name: frozenset(model.capabilities) for model in models if model.capabilities is not None},
+        shadow=None if backend.shadow is None else plan_timeouts(backend.shadow.settings),
     )
 
 
@@ -206,27 +180,25 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
     )
     settings, streaming = rule.settings, rule.settings.streaming
     progress = streaming.min_progress
-    retry = settings.retry
     return Plan(
         route=route,
         rule=rule.name,
         dialect=dialect,
         groups=groups,
-        timeouts=_timeouts(settings.timeouts),
-        retry=RetrySettings(
-            retry.attempts, retry.backoff_base, retry.backoff_max, retry.retry_after_max, retry.codes or None
-        ),
+        timeouts=plan_timeouts(settings.timeouts),
+        retry=retry_settings(settings),
         fallback_on=settings.fallback_on,
         commit=Commit(streaming.commit),
         max_hold=streaming.max_hold,
         min_progress=None if progress is None else (progress.events, progress.interval),
         replay_buffer=settings.limits.replay_buffer,
         max_body=settings.limits.max_body,
-        hedging=None if settings.hedging is None else Hedging(settings.hedging.attempts, settings.hedging.delay),
-        static=None if settings.fallback is None else Static(settings.fallback.status, settings.fallback.text),
+        hedging=plan_hedging(settings),
+        static=plan_static(settings),
         offline=settings.offline,
         sticky=settings.sticky,
         fixed_order=tuple(group[0] for group in groups) if all(len(group) == 1 for group in groups) else None,
+        shadow=plan_shadow(rule, groups),
     )
 
 

@@ -10,9 +10,9 @@ from functools import partial
 from seawall.attempt import Attempt, Attempts
 from seawall.call import Buffers, Call
 from seawall.candidates import Candidates
-from seawall.clock import Clock, Rng
+from seawall.clock import Clock, Rng, system_rng
 from seawall.core.retry import Next, Retry, Standing, Wait
-from seawall.faults import Category, Code, Failover, Fault, Problem, Sample
+from seawall.faults import Code, Fault, Problem, Sample
 from seawall.foreign import Translator
 from seawall.racing import Racing
 from seawall.relay import Agent, break_off, relay
@@ -20,6 +20,7 @@ from seawall.reply import filled, problem_answer, problem_for, static_answer, to
 from seawall.run import Run
 from seawall.runtime import Plan
 from seawall.settlement import Settlement
+from seawall.shadow import Shadows, follow
 from seawall.types import Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
@@ -38,6 +39,7 @@ class Engine:
         self._settlement = Settlement(clock, rng, observe)
         self._attempts = Attempts(pool, clock, buffers)
         self._racing = Racing(self._attempts, self._candidates, self._settlement, clock, observe)
+        self.shadows = Shadows(clock, system_rng(), observe)
         self.wake = self._attempts.wake
         """Calls whose place a reload has granted go on."""
         self.offline: set[str] = set()
@@ -57,6 +59,9 @@ class Engine:
         """Answer one call. Raises nothing but CancelledError, when the agent has gone."""
         order = self._candidates.order(call)
         run = Run(call, agent, order[0], order)
+        if call.plan.shadow is not None:
+            by_hand = self.is_offline(call.plan) and not call.plan.offline
+            run.shadow = follow(self.shadows, call, by_hand=by_hand)
         self.calls += 1
         try:
             fault = self._offline(call) or self._candidates.first(run) or await self._try(run)
@@ -89,11 +94,16 @@ class Engine:
             visit, fault = attempt.visit, attempt.fault
             if attempt.arrived:
                 run.kept = self._attempts.replace(run.kept, attempt)
+            if run.shadow is not None:
+                run.shadow.attempted(visit.shadow, fault, attempt.first_content)
             if fault is None:
                 self._settlement.attempted(run, attempt)
                 return None
             self._candidates.rest(run, visit, fault)
             wait, then = self._decide(run, visit, fault)
+            if run.shadow is not None:
+                did = "give_up" if wait is None else "retry" if run.visit is visit else "failover"
+                run.shadow.decided(visit.shadow, visit.candidate, fault, did)
             self._settlement.attempted(run, attempt, then)
             if wait is None or run.visit is not visit:
                 self._settlement.leave(visit, fault)
@@ -110,6 +120,8 @@ class Engine:
         """One request to the upstream that the call is at, or a race that begins there."""
         assert run.visit is not None
         started = self._clock.now()
+        if run.shadow is not None:
+            run.shadow.begins(run.visit.shadow, first=run.visit.untried and not run.visit.probe)
         try:
             if self._racing.wanted(run):
                 run.attempt = await self._racing.run(run)
@@ -134,12 +146,14 @@ class Engine:
                 at=visit.candidate,
                 another=bool(others),
                 admissible=any(self._candidates.admissible(run, c) for c in others),
-                listed=_listed(call, fault),
+                listed=fault.listed(call.plan.fallback_on),
                 open=visit.breaker.refuses(now) or visit.transport.refuses(now),
                 probe=visit.probe,
                 left=None if call.deadline is None else call.deadline - now,
                 repeatable=again,
             )
+            if run.shadow is not None:
+                run.shadow.deciding(standing)
             decision = run.retry.next(fault, standing, lambda: upstream.budget.withdraw(now), self._rng)
             run.ledger.retries = run.retry.retries
             if isinstance(decision, Wait):
@@ -206,8 +220,9 @@ class Engine:
     def _fall_back(self, run: Run, fault: Fault) -> bool:
         """Answer as the policy says when no upstream could; False where it has no answer to such a fault."""
         call, ledger, static = run.call, run.ledger, run.call.plan.static
-        outage = fault.rule.failover in (Failover.YES, Failover.PREFERRED) or fault.rule.category is Category.TIMEOUT
-        if static is None or not outage:
+        if run.shadow is not None:
+            run.shadow.fell(fault)
+        if static is None or not fault.rule.outage:
             return False
         text = filled(static.text, {"model": call.facts.model, "requestId": call.id, "code": fault.code.value})
         found = static_answer(call, static.status, text, _problem(run, fault), int(self._clock.wall()))
@@ -251,15 +266,12 @@ class Engine:
             self._attempts.close(run.kept)
         if run.attempt is not None:
             ledger.first_content = run.attempt.first_content
+        if run.shadow is not None:
+            run.shadow.over(ledger.fault, ledger.first_content, ledger.outcome)
         if visit is not None:
             self._settlement.leave(visit, ledger.fault, ledger.first_content)
             if ledger.fault is None:
                 self._candidates.served(run, visit)
-
-
-def _listed(call: Call, fault: Fault) -> bool:
-    """A larger context window is what a context-length error may always move to; the rest is up to `fallbackOn`."""
-    return fault.code is Code.CONTEXT_LENGTH or fault.rule.fallback_on in call.plan.fallback_on
 
 
 def _problem(run: Run, fault: Fault) -> Problem:

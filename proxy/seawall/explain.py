@@ -6,22 +6,28 @@ story.
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httptools
 
 from seawall.call import Buffers, Call, Replay
 from seawall.clock import SystemClock, system_rng
-from seawall.compile import NEVER, compile_policy
+from seawall.compile import compile_policy
 from seawall.core.latency import ENOUGH, UNKNOWN
 from seawall.faults import Fault
 from seawall.outgoing import request_for
-from seawall.policy import EffectivePolicy, EffectiveRule, load_policy
+from seawall.policy import EffectivePolicy, EffectiveRule, Shadow, differences, load_policy
+from seawall.policy.settings import RuleSettings, Timeouts, UpstreamSettings, Values
 from seawall.racing import wants_race
 from seawall.runtime import Candidate, Match, Plan
 from seawall.server.agent import find_route
+from seawall.settings import NEVER
 from seawall.types import Facts, Head, Headers, Safety
+
+S = TypeVar("S")
 
 
 def explain(policies: Sequence[Path], request: Sequence[str]) -> int:
@@ -86,13 +92,16 @@ def _lines(
     rule = _rule(policy, plan)
     yield "effective fields of the rule"
     yield from _fields(rule.values, rule.sources)
+    yield from _shadow(rule.values, rule.shadow)
     for backend in rule.backends:
         yield f"effective fields of upstream {backend.upstream.name}"
         yield from _fields(backend.upstream.values, backend.upstream.sources)
+        yield from _shadow(backend.upstream.values, backend.upstream.shadow)
         differing = {p: v for p, v in backend.timeout_values.items() if rule.values.get(p) != v}
         if differing:
             yield "  capped for this rule:"
             yield from _fields(differing, backend.timeout_sources)
+        yield from _shadow(backend.timeout_values, _beyond(backend.shadow, rule.shadow, backend.upstream.shadow))
 
 
 def _candidate(candidate: Candidate, call: Call) -> str:
@@ -151,6 +160,23 @@ def _fields(values: object, sources: object) -> Iterator[str]:
     for path, value in sorted(values.items()):
         shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
         yield f"  {path:<{width}}  {shown!s:<12}  {sources[path]}"
+
+
+def _shadow(values: Values, shadow: Shadow[S] | None) -> Iterator[str]:
+    """What a policy would change that is only evaluated."""
+    if shadow is not None:
+        yield from (f"  shadow: {difference}" for difference in differences(values, shadow))
+
+
+def _beyond(
+    pair: Shadow[Timeouts] | None, rule: Shadow[RuleSettings] | None, upstream: Shadow[UpstreamSettings] | None
+) -> Shadow[Timeouts] | None:
+    """Of the timeouts of a rule at one upstream, those that neither of both shows by itself."""
+    if pair is None:
+        return None
+    shown = [dict(one.values) for one in (rule, upstream) if one is not None]
+    values = {path: value for path, value in pair.values.items() if all(one.get(path) != value for one in shown)}
+    return replace(pair, values=values)
 
 
 def _rule(policy: EffectivePolicy, plan: Plan) -> EffectiveRule:

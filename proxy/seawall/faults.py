@@ -87,6 +87,11 @@ class Rule:
     hinted: bool = False
     fallback_on: str = ""
 
+    @property
+    def outage(self) -> bool:
+        """Nobody has answered, as opposed to an answer that refuses: what a fallback is for."""
+        return self.failover in (Failover.YES, Failover.PREFERRED) or self.category is Category.TIMEOUT
+
 
 class Code(enum.Enum):
     """Stable codes: they are in error bodies, logs and metrics, and users match on them."""
@@ -322,6 +327,11 @@ class Fault:
     @property
     def rule(self) -> Rule:
         return RULES[self.code]
+
+    def listed(self, fallback_on: frozenset[str]) -> bool:
+        """A larger context window is what a context-length error may always move to; the rest is up to
+        `fallbackOn`."""
+        return self.code is Code.CONTEXT_LENGTH or self.rule.fallback_on in fallback_on
 
 
 class Refusal(Exception):

@@ -16,7 +16,7 @@ from seawall.faults import Code, Failover, Fault
 from seawall.run import Run
 from seawall.runtime import Candidate, Plan, Upstream
 from seawall.settlement import Settlement
-from seawall.types import Facts, Observer, Raced, Safety, header
+from seawall.types import Facts, Observer, Raced, header
 from seawall.visit import Visit
 
 
@@ -35,7 +35,7 @@ class Lane:
 
 def wants_race(plan: Plan, facts: Facts) -> bool:
     """Whether the policy hedges, and a second request of this kind does no harm."""
-    return plan.hedging is not None and not facts.pinned and facts.safety in (Safety.SAFE, Safety.SAFE_BILLED)
+    return plan.hedging is not None and facts.raceable
 
 
 class Racing:
@@ -181,6 +181,8 @@ class _Course:
         if not isinstance(visit, Visit):
             self._perform(self._race.denied(number, later=visit, now=now))
             return
+        if why is Why.HEDGE and self._run.shadow is not None:
+            self._run.shadow.hedged()
         attempt = Attempt(visit, now, hold=True, raced=True, extra=why is Why.HEDGE)
         task = asyncio.get_running_loop().create_task(self._attempt(number, attempt))
         self._lanes[number] = Lane(attempt, task)

@@ -8,6 +8,7 @@ from seawall.call import Call, Ledger
 from seawall.core.retry import Retry
 from seawall.relay import Agent
 from seawall.runtime import Candidate
+from seawall.shadow import Trace
 from seawall.visit import Visit
 
 
@@ -27,3 +28,5 @@ class Run:
     kept: Attempt | None = None
     """The latest whose answer could be passed on: the good one, or an error if nothing better comes."""
     retry: Retry | None = None
+    shadow: Trace | None = None
+    """What a policy that is only evaluated would have done; None where there is none."""

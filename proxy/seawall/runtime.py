@@ -6,25 +6,23 @@ are replaced. Everything else is frozen and made anew with each policy.
 
 import enum
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seawall.clock import Rng
-from seawall.core.breaker import Breaker, BreakerSettings, State
+from seawall.core.breaker import Breaker, BreakerSettings
 from seawall.core.budget import Budget, HedgeBudget
+from seawall.core.by_model import Breakers, LatenciesOf
 from seawall.core.cooldown import Cooldowns
 from seawall.core.health import Health
 from seawall.core.latency import Latencies
 from seawall.core.limit import Limiter
 from seawall.core.retry import RetrySettings
+from seawall.core.shadow import Shadow
 from seawall.dialects.base import Dialect
 from seawall.types import Facts, Head, header
 from seawall.upstream.connect import Endpoint
 from seawall.upstream.credential import Credential
-
-# Agents choose model names; breakers for more of them than this are not kept (the least recently used go first).
-MAX_MODELS = 256
 
 
 class Commit(enum.Enum):
@@ -76,13 +74,15 @@ class Upstream:
         self.cooldowns = Cooldowns()
         self.health = Health()
         self.hedges = HedgeBudget()
-        self.breakers: dict[str, Breaker] = {}
-        self._latencies: OrderedDict[str, Latencies] = OrderedDict()
+        self.breakers = Breakers()
+        self._latencies = LatenciesOf()
         self.breaker_settings = breaker
         self.manual: str | None = None
         """`isolate` or `force_close` while an operator holds the whole upstream so; new breakers take it over."""
         self.transport = Breaker(breaker)
         """Of its origin, shared by the upstreams that have the same."""
+        self.shadow: Shadow | None = None
+        """What they would do under a policy that is only evaluated; None where there is none."""
 
     def configure_breakers(self, settings: BreakerSettings) -> None:
         """Take new settings in place; no state is lost."""
@@ -93,33 +93,19 @@ class Upstream:
 
     def breaker(self, model: str, now: float) -> Breaker:
         """The breaker of (upstream, model)."""
-        found = self.breakers.get(model)
+        found = self.breakers.known(model)
         if found is None:
             found = Breaker(self.breaker_settings)
             if self.manual == "isolate":
                 found.isolate(now)
             elif self.manual == "force_close":
                 found.force_close(now)
-            if len(self.breakers) >= MAX_MODELS:
-                self._forget_one(now)
-            self.breakers[model] = found
-        elif len(self.breakers) > MAX_MODELS // 2:
-            # Order of use matters only where some may have to go.
-            self.breakers[model] = self.breakers.pop(model)
+            self.breakers.add(model, found, now)
         return found
 
     def latencies(self, model: str) -> Latencies:
         """Of (upstream, model)'s first contents; the least recently asked for go first."""
-        found = self._latencies.setdefault(model, Latencies())
-        self._latencies.move_to_end(model)
-        if len(self._latencies) > MAX_MODELS:
-            self._latencies.popitem(last=False)
-        return found
-
-    def _forget_one(self, now: float) -> None:
-        """Make room: the longest unused breaker that is closed anyway, else the longest unused."""
-        idle = (model for model, breaker in self.breakers.items() if breaker.state(now) is State.CLOSED)
-        del self.breakers[next(idle, next(iter(self.breakers)))]
+        return self._latencies.of(model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +163,8 @@ class Candidate:
     """Context window by model, in tokens, where the policy tells."""
     capabilities: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What a model can do, for those of which the policy tells."""
+    shadow: Timeouts | None = None
+    """What a policy that is only evaluated would make of the timeouts, where they would be different."""
 
     def model_for(self, asked: str) -> str:
         """The model to ask this upstream for when the agent asks for `asked`; a request that names none stays so."""
@@ -201,6 +189,27 @@ class Candidate:
 
     def window_for(self, asked: str) -> int:
         return self.windows.get(self.model_for(asked)) or 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanShadow:
+    """What a rule would say if the policies that are only evaluated were enforced. The rule itself may stay as it is
+    where only one of its upstreams would be different.
+
+    request: seconds, where a document would set it. retries, timed, hedges, answers: which of its parts would be
+    different: retries and `fallbackOn`, `request`, hedging, and what answers in the end.
+    """
+
+    retry: RetrySettings
+    fallback_on: frozenset[str]
+    request: float | None
+    hedging: Hedging | None
+    static: Static | None
+    offline: bool
+    retries: bool
+    timed: bool
+    hedges: bool
+    answers: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,6 +238,8 @@ class Plan:
     """A conversation stays with the upstream that answered it."""
     fixed_order: tuple[Candidate, ...] | None = None
     """The order of candidates, where no weights have a say in it."""
+    shadow: PlanShadow | None = None
+    """None: no policy is to be evaluated beside this one, and calls cost nothing more."""
 
     @property
     def selective(self) -> bool:

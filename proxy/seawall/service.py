@@ -148,7 +148,9 @@ class Service:
             self.engine.translate_by(self._translator)
         self._runtime = compiled.runtime
         self.engine.wake(compiled.granted)
-        self._metrics.apply(_names(compiled.runtime))
+        names = _names(compiled.runtime)
+        self._metrics.apply(names)
+        self.engine.shadows.keep(names.routes, names.upstreams)
 
     async def start(self, policy: EffectivePolicy) -> None:
         """Listen. Raises OSError for an address that cannot be had or a file that cannot be used."""

@@ -1,5 +1,7 @@
 """The end of attempts and calls: breaker and health samples, once each, and the events that tell the story."""
 
+from msgspec import UNSET
+
 from seawall.attempt import Attempt
 from seawall.clock import Clock, Rng
 from seawall.faults import Code, Fault, Sample
@@ -31,6 +33,8 @@ class Settlement:
         waited = (now if first_content is None else first_content) - visit.entered
         judged = fault is None or (fault.code in _UNHEARD and not visit.untried and not visit.blameless)
         slow = slow_call is not None and waited > slow_call and judged
+        if visit.shadow is not None:
+            visit.shadow.settle(visit.verdicts(fault), waited if judged else 0.0)
         for event in visit.settle(fault, slow, now, self._rng):
             self._observe(event)
         if fault is None:
@@ -87,5 +91,6 @@ class Settlement:
                 answer_bytes=run.agent.sent_bytes,
                 usage=ledger.usage,
                 skipped=tuple(ledger.skipped),
+                shadow=UNSET if run.shadow is None else run.shadow.told,
             )
         )

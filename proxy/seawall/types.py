@@ -89,6 +89,11 @@ class Facts:
     choices: int = 1
     """Parallel completions asked for (`n`)."""
 
+    @property
+    def raceable(self) -> bool:
+        """Two of the same at once do no harm."""
+        return not self.pinned and self.safety in (Safety.SAFE, Safety.SAFE_BILLED)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -168,10 +173,24 @@ class CallEnded(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     skipped: tuple[str, ...] = ()
     """Candidates that were passed over, each with its reason: `openai-eu: breaker open`."""
+    shadow: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Where a Shadow policy would have done something else: `openai: retry instead of give_up`."""
 
 
 class BreakerMoved(msgspec.Struct, frozen=True):
     """A circuit breaker changed its state."""
+
+    upstream: str
+    key: str
+    """The model, or the origin for transport faults."""
+    before: str
+    after: str
+    reason: str
+    until_seconds: float | None = None
+
+
+class ShadowMoved(msgspec.Struct, frozen=True):
+    """A circuit breaker would have changed its state under a Shadow policy; nothing was done."""
 
     upstream: str
     key: str
@@ -221,7 +240,7 @@ class Reloaded(msgspec.Struct, frozen=True):
     errors: tuple[str, ...] = ()
 
 
-Event = AttemptEnded | CallEnded | BreakerMoved | CredentialParked | CoolingDown | Raced | Reloaded
+Event = AttemptEnded | CallEnded | BreakerMoved | CredentialParked | CoolingDown | Raced | Reloaded | ShadowMoved
 
 
 class Observer(Protocol):

@@ -24,6 +24,7 @@ from seawall.telemetry.report import (
     ReloadView,
     RestView,
     RouteView,
+    ShadowCount,
     Snapshot,
     UpstreamView,
 )
@@ -90,6 +91,7 @@ class View:
             process,
             tuple(_upstream(u, now, names) for u in runtime.upstreams.values()),
             tuple(_route(plan, matches, self._engine.is_offline(plan)) for plan in runtime.plans),
+            tuple(ShadowCount(*key, count) for key, count in sorted(self._engine.shadows.counts.items())),
         )
 
     # -- what may be done by hand ----------------------------------------------------------------------------------
@@ -212,7 +214,16 @@ def _upstream(upstream: Upstream, now: float, names: _Names) -> UpstreamView:
         cooldowns=tuple(rest for parked, rest in rests if not parked),
         parked=tuple(rest for parked, rest in rests if parked),
         credential=_credential(upstream.target.credential),
+        shadow=_shadow(upstream, now, names),
     )
+
+
+def _shadow(upstream: Upstream, now: float, names: _Names) -> tuple[BreakerView, ...]:
+    shadow = upstream.shadow
+    if shadow is None or shadow.transport is None:
+        return ()
+    found = [_breaker(names(model), breaker, now) for model, breaker in shadow.breakers.items()]
+    return (*found, _breaker(shadow.origin, shadow.transport, now, transport=True))
 
 
 def _credential(credential: Credential | None) -> CredentialView | None:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from seawall.clock import Rng
 from seawall.core.breaker import Breaker, Moved, Refused, Ticket, Verdict
+from seawall.core.circuit import Lot
 from seawall.faults import Code, Fault, Sample
 from seawall.runtime import Candidate
+from seawall.shadow import Stay
 from seawall.types import BreakerMoved
 
 # What says something about the way to an origin rather than about a model behind it.
@@ -33,6 +35,8 @@ class Visit:
     """What went wrong was our doing or the agent's: the sample says nothing."""
     connected: bool = False
     """The request went out on a connection: the origin can be reached."""
+    shadow: Stay | None = None
+    """The same stay under a policy that is only evaluated."""
 
     @property
     def probe(self) -> bool:
@@ -43,6 +47,19 @@ class Visit:
         """A stream was committed: permits are free for the next probe, the samples come at the stream's end."""
         self.breaker.committed(self.ticket, now)
         self.transport.committed(self.transport_ticket, now)
+        if self.shadow is not None:
+            self.shadow.committed(now)
+
+    def verdicts(self, fault: Fault | None) -> tuple[Verdict, Verdict]:
+        """What the call's end says about the model, and about the origin. `fault` None is a good answer."""
+        if fault is None:
+            return Verdict.GOOD, Verdict.GOOD
+        if self.untried or self.blameless:
+            return Verdict.VOID, Verdict.VOID
+        if fault.code in TRANSPORT:
+            return Verdict.VOID, Verdict.BAD
+        answer = Verdict.BAD if fault.rule.sample is Sample.BAD else Verdict.VOID
+        return answer, Verdict.GOOD if self.connected else Verdict.VOID
 
     def settle(self, fault: Fault | None, slow: bool, now: float, rng: Rng) -> list[BreakerMoved]:
         """Give both samples. `fault` None is a good answer."""
@@ -50,16 +67,7 @@ class Visit:
             return []
         self.settled = True
         upstream = self.candidate.upstream
-        answer = transport = Verdict.GOOD
-        if fault is not None and (self.untried or self.blameless):
-            answer = transport = Verdict.VOID
-        elif fault is not None:
-            bad = fault.rule.sample is Sample.BAD
-            if fault.code in TRANSPORT:
-                answer, transport = Verdict.VOID, Verdict.BAD
-            else:
-                answer = Verdict.BAD if bad else Verdict.VOID
-                transport = Verdict.GOOD if self.connected else Verdict.VOID
+        answer, transport = self.verdicts(fault)
         told = self.breaker.settle(self.ticket, answer, now, rng, slow=slow)
         told_transport = self.transport.settle(self.transport_ticket, transport, now, rng)
         if not (told or told_transport):
@@ -85,26 +93,11 @@ class Barred:
     told: tuple[BreakerMoved, ...] = ()
 
 
-class _Lot:
-    """One draw for both breakers: a share of 10 % of the calls stays 10 % where both of them draw."""
-
-    __slots__ = ("_drawn", "_rng")
-
-    def __init__(self, rng: Rng) -> None:
-        self._rng = rng
-        self._drawn = -1.0
-
-    def random(self) -> float:
-        if self._drawn < 0:
-            self._drawn = self._rng.random()
-        return self._drawn
-
-
 def enter(candidate: Candidate, model: str, now: float, rng: Rng, sole: bool) -> Visit | Barred:
     """Ask both breakers; a Barred takes no ticket away."""
     upstream = candidate.upstream
     breaker, transport = upstream.breaker(model, now), upstream.transport
-    lot = _Lot(rng)
+    lot = Lot(rng)
     for asked in (breaker, transport):
         if asked.refuses(now, sole):
             # Before either gives a ticket, so that neither is moved to half-open for nothing.

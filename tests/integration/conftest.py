@@ -39,5 +39,8 @@ def _returned(running: Running) -> None:
     for upstream in service._current().upstreams.values():
         places = upstream.limiter.snapshot()
         assert (places.active, places.pending) == (0, 0), f"{upstream.name}: places are left"
-        for breaker in (upstream.transport, *upstream.breakers.values()):
+        breakers = [upstream.transport, *upstream.breakers.values()]
+        if upstream.shadow is not None:
+            breakers += [b for b in (upstream.shadow.transport, *upstream.shadow.breakers.values()) if b is not None]
+        for breaker in breakers:
             assert breaker.snapshot(now).permits_out == 0, f"{upstream.name}: permits are left"

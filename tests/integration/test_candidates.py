@@ -10,8 +10,8 @@ from harness import Running, lab, proxy, route, until, upstream
 from peers import CHAT, QUICK, agent, chat, wire
 
 from seawall.core.breaker import State
+from seawall.core.by_model import MAX_MODELS
 from seawall.lab import Lab
-from seawall.runtime import MAX_MODELS
 
 NO_RETRY = "retry: {attempts: 0}\n"
 LONG = "circuitBreaker: {consecutiveFailures: 3, open: {base: 60s}}\n"

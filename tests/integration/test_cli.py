@@ -63,6 +63,34 @@ def test_explain_names_rule_candidates_sources_and_the_worst_case(policy: str, t
     assert fields["timeouts.connect"] == ["5s", "default"]
 
 
+SHADOW = """---
+apiVersion: seawall.dev/v1alpha1
+kind: ResiliencePolicy
+metadata: {name: trial}
+spec:
+  enforcement: Shadow
+  targetSelectors: [{kind: AgentRoute, matchLabels: {}}, {kind: Upstream, matchLabels: {}}]
+  defaults: {retry: {attempts: 5}, timeouts: {firstContent: 20s}, circuitBreaker: {consecutiveFailures: 2}}
+"""
+
+
+def test_check_and_explain_tell_what_a_shadow_policy_would_change(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY + SHADOW)
+    checked = seawall("check", str(file)).stdout.splitlines()
+    # The route sets its own firstContent; at the upstream the policy would cap it.
+    fields = "circuitBreaker.consecutiveFailures, retry.attempts, timeouts.firstContent"
+    assert checked[1:] == [f"shadow: ResiliencePolicy default/trial defaults would change {fields} at 2 targets"]
+    request = ("POST", "http://127.0.0.1:4100/openai/v1/chat/completions")
+    told = seawall("explain", "--policy", str(file), "--request", *request).stdout
+    source = "ResiliencePolicy default/trial defaults"
+    assert [line for line in told.splitlines() if "shadow" in line] == [
+        f"  shadow: retry.attempts 2 → 5, {source}",
+        f"  shadow: circuitBreaker.consecutiveFailures 5 → 2, {source}",
+        f"  shadow: timeouts.firstContent unset → 20s, {source}",
+    ]
+
+
 def test_explain_of_a_request_that_no_rule_takes_names_the_routes(policy: str) -> None:
     done = seawall("explain", "--policy", policy, "--request", "GET", "http://127.0.0.1:4100/nowhere")
     assert done.returncode == 1

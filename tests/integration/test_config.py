@@ -20,8 +20,10 @@ def test_check_accepts_every_policy_without_a_warning(file: Path, capsys: pytest
     assert main(["check", str(file)]) == 0
     told = capsys.readouterr()
     assert told.err == ""
-    (line,) = told.out.splitlines()
+    line, *changes = told.out.splitlines()
     assert line.startswith("ok: ")
+    assert all(change.startswith("shadow: ") and "nothing" not in change for change in changes)
+    assert bool(changes) == (file.name == "shadow.yaml")
 
 
 def test_the_built_in_policy_needs_no_file_and_changes_no_credential() -> None:

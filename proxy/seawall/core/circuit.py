@@ -2,6 +2,10 @@
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seawall.clock import Rng
 
 
 class State(enum.Enum):
@@ -89,3 +93,18 @@ class BreakerSnapshot:
     permits_out: int
     ramp_percent: float
     """Share of calls admitted while closed; 0 in other states."""
+
+
+class Lot:
+    """One draw for two circuits: a share of 10 % of the calls stays 10 % where both of them draw."""
+
+    __slots__ = ("_drawn", "_rng")
+
+    def __init__(self, rng: "Rng") -> None:
+        self._rng = rng
+        self._drawn = -1.0
+
+    def random(self) -> float:
+        if self._drawn < 0:
+            self._drawn = self._rng.random()
+        return self._drawn

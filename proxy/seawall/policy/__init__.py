@@ -18,14 +18,16 @@ from seawall.policy.effective import (
     EffectiveRoute,
     EffectiveRule,
     EffectiveUpstream,
-    build,
 )
 from seawall.policy.inventory import Documents
 from seawall.policy.issues import Issue, has_errors
 from seawall.policy.load import load_files, load_objects, load_text
+from seawall.policy.settings import Shadow
+from seawall.policy.shadow import Change, build_both, changes, differences
 
 __all__ = [
     "DEFAULT",
+    "Change",
     "Documents",
     "EffectiveBackend",
     "EffectiveHeader",
@@ -37,6 +39,9 @@ __all__ = [
     "EffectiveUpstream",
     "Issue",
     "Loaded",
+    "Shadow",
+    "changes",
+    "differences",
     "evaluate",
     "has_errors",
     "load_objects",
@@ -70,7 +75,7 @@ def load_policy(paths: Iterable[Path | str]) -> Loaded:
 def evaluate(documents: Documents) -> Loaded:
     """The effective policy of documents that are already read, or everything that is wrong with them: once, by file in
     the order of reading, then by line."""
-    built = build(documents)
+    built = build_both(documents)
     issues = list(dict.fromkeys([*documents.issues, *check(documents, built)]))
     files = {file: number for number, file in enumerate(dict.fromkeys(documents.files))}
     issues.sort(key=lambda issue: (files.get(issue.file, len(files)), issue.line, issue.column))

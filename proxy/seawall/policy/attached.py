@@ -20,6 +20,7 @@ AnyPolicy = ResiliencePolicy | ClusterResiliencePolicy
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _UNREADABLE = Layer("", {}, doubts=frozenset({""}))
+_ENFORCEMENT = ("spec", "enforcement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,10 @@ class _Selection:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """The defaults or the overrides of a policy."""
+    """The defaults or the overrides of a policy. Not `enforced` for sure: its enforcement is in doubt."""
 
     overrides: bool
+    enforced: bool
     document: AnyPolicy
     route_layer: Layer
     upstream_layer: Layer
@@ -53,12 +55,15 @@ class PolicyIndex:
     """All policies by what they target, so that finding those of one target does not look at every policy.
 
     `broken`: documents of which nothing is left. What a policy among them sets nobody knows, so that built-in defaults
-    may not be the last word; what documents themselves set is still held against them.
+    may not be the last word; what documents themselves set is still held against them. `shadow`: policies that say
+    `enforcement: Shadow` apply like any other; without it they do not apply at all.
     """
 
-    def __init__(self, documents: Sequence[Located], broken: frozenset[Presence] = frozenset()) -> None:
+    def __init__(
+        self, documents: Sequence[Located], broken: frozenset[Presence] = frozenset(), *, shadow: bool = False
+    ) -> None:
         ordered = sorted(
-            ((p, d) for p in documents if isinstance(d := p.document, AnyPolicy) and d.spec.enforcement != "Shadow"),
+            ((p, d) for p in documents if isinstance(d := p.document, AnyPolicy) and (shadow or not is_shadow(d))),
             key=lambda item: age(item[1]),
         )
         kinds = (ResiliencePolicy.KIND, ClusterResiliencePolicy.KIND, None)
@@ -79,7 +84,8 @@ class PolicyIndex:
                     fields = PolicyFields()  # it sets something, nobody knows what
                 source, at = f"{document.KIND} {document.key} {name}", ("spec", name)
                 layers = [layer_of(source, fields, owned, located, at) for owned in (RouteFields, UpstreamFields)]
-                self._levels.append(_Level(name == "overrides", document, *layers))
+                enforced = shadow or located.sure(_ENFORCEMENT)
+                self._levels.append(_Level(name == "overrides", enforced, document, *layers))
                 self._add(len(self._levels) - 1, located, document)
 
     def rule_layers(
@@ -132,7 +138,7 @@ class PolicyIndex:
     def _ranked(self, found: list[_Attachment], owned: type[Block]) -> tuple[list[Layer], list[Layer]]:
         overrides: dict[int, tuple[bool, bool, int]] = {}
         defaults: dict[int, tuple[bool, bool, int]] = {}
-        certain = {one.level for one in found if one.certain}
+        certain = {one.level for one in found if one.certain and self._levels[one.level].enforced}
         for one in found:
             cluster_scoped = self._levels[one.level].document.CLUSTER_SCOPED
             whole = one.section is None
@@ -151,6 +157,11 @@ class PolicyIndex:
             return [layer if n in certain else in_doubt(layer) for n, layer in chosen]
 
         return layers(overrides), [*layers(defaults), *([_UNREADABLE] if self._unreadable else [])]
+
+
+def is_shadow(document: AnyPolicy) -> bool:
+    """Whether a policy is only evaluated, and never acts."""
+    return document.spec.enforcement == "Shadow"
 
 
 def age(document: AnyPolicy) -> tuple[datetime, str, str]:

@@ -19,6 +19,7 @@ from seawall.policy.located import Located
 from seawall.policy.merged_checks import merged_values
 from seawall.policy.policy_checks import policies
 from seawall.policy.route_checks import routes
+from seawall.policy.shadow_checks import shadow_issues
 from seawall.policy.unimplemented import not_implemented
 from seawall.policy.upstream_checks import upstream_issues
 
@@ -39,7 +40,9 @@ def check(documents: Documents, built: Built) -> list[Issue]:
                 issues.append(located.warning(("kind",), note))
     issues += policies([one for one in documents.readable if isinstance(one.document, AnyPolicy)], documents, inventory)
     issues += routes(built, inventory)
-    issues += merged_values(built)
+    enforced = list(merged_values(built))
+    issues += enforced
+    issues += shadow_issues(documents, built, enforced)
     if documents.readable and not inventory.has_kind(AgentRoute.KIND):
         issues.append(Issue("warning", "policy", 0, "", "there is no AgentRoute: every request will be answered 404"))
     return issues

@@ -32,6 +32,7 @@ from seawall.policy.revision import revision
 from seawall.policy.settings import (
     TIMEOUT_NAMES,
     RuleSettings,
+    Shadow,
     Timeouts,
     UpstreamSettings,
     Value,
@@ -59,6 +60,7 @@ class EffectiveUpstream:
     """Fields as written, by dotted path; its `timeouts` are here only where a document sets them."""
     sources: Mapping[str, str]
     """The same paths → who set them."""
+    shadow: Shadow[UpstreamSettings] | None = None
 
     @property
     def type(self) -> Literal["LLM", "Warehouse", "HTTP"]:
@@ -137,6 +139,7 @@ class EffectiveBackend:
     timeouts: Timeouts
     timeout_values: Values
     timeout_sources: Mapping[str, str]
+    shadow: Shadow[Timeouts] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,7 @@ class EffectiveRule:
     settings: RuleSettings
     values: Values
     sources: Mapping[str, str]
+    shadow: Shadow[RuleSettings] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +191,13 @@ class Built:
     """Of all upstreams, those that the policy leaves out included."""
     routes: tuple[tuple[Located, tuple[Merged, ...]], ...]
     """Of each route, with the fields of its rules."""
+    shadow: "Built | None" = None
+    """The same documents with all Shadow policies enforced; None where there are none (shadow.py)."""
 
 
-def build(documents: Documents) -> Built:
-    policies = PolicyIndex(documents.readable, documents.broken)
+def build(documents: Documents, *, shadow: bool = False) -> Built:
+    """What holds. `shadow`: what would, if policies that say `enforcement: Shadow` were enforced as well."""
+    policies = PolicyIndex(documents.readable, documents.broken, shadow=shadow)
     upstream_fields: list[tuple[Located, Merged]] = []
     by_key: dict[str, Merged] = {}
     upstreams: dict[str, EffectiveUpstream] = {}

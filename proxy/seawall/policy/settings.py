@@ -7,7 +7,7 @@ Built from merged fields only (the models checked each value, defaults.py fills 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Generic, Literal, TypeVar, cast
 
 from seawall.policy.defaults import DEFAULT
 from seawall.policy.units import seconds, size_bytes
@@ -15,6 +15,8 @@ from seawall.policy.units import seconds, size_bytes
 Value = str | int | tuple[str | int, ...]
 Values = Mapping[str, Value]
 """Fields as written, by dotted path: `retry.backoff.base` → `500ms`."""
+
+S = TypeVar("S")
 
 Commit = Literal["FirstContent", "Complete", "Headers"]
 TIMEOUT_NAMES = ("request", "backendRequest", "connect", "firstByte", "firstContent", "streamIdle", "agentWrite")
@@ -148,6 +150,16 @@ class UpstreamSettings:
     retry_constraint: RetryConstraint
     circuit_breaker: CircuitBreaker
     concurrency: Concurrency
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow(Generic[S]):
+    """What would hold if policies with `enforcement: Shadow` were enforced. `values` and `sources`: only of the fields
+    that would be different."""
+
+    settings: S
+    values: Values
+    sources: Mapping[str, str]
 
 
 def timeouts_of(values: Values, sources: Mapping[str, str]) -> Timeouts:

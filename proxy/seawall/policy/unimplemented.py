@@ -42,7 +42,6 @@ NOT_IMPLEMENTED = (
     Gap(("*Upstream spec",), "dialect", _DIALECTS, hint="Generic passes any HTTP API through"),
     Gap(("AgentRoute spec.rules",), "dialect", _DIALECTS),
     Gap(("*Upstream spec.auth",), "type", frozenset({"AWSSigV4"})),
-    Gap(("*Policy spec",), "enforcement", frozenset({"Shadow"})),
 )
 
 _KINDS = {

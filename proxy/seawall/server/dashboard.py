@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from seawall.telemetry import text_log
 from seawall.telemetry.report import (
+    BreakerView,
     RouteView,
     Severity,
     Snapshot,
@@ -60,7 +61,7 @@ def page(snapshot: Snapshot, events: Sequence[tuple[float, Event]], wall: float,
 {_table(_UPSTREAM_HEADS, [_upstream(u, levels) for u in snapshot.upstreams])}
 <h2>Routes</h2>
 {_table(("Route", "Matches", "Upstreams in order", "Level"), [_route(r, levels) for r in snapshot.routes])}
-<h2>Last events</h2>
+{_shadow(snapshot)}<h2>Last events</h2>
 <pre>{_text(lines or "none yet")}</pre>
 <p><a href="/health">health</a> · <a href="/state">state</a> · <a href="/metrics">metrics</a></p>
 </body></html>
@@ -68,6 +69,27 @@ def page(snapshot: Snapshot, events: Sequence[tuple[float, Event]], wall: float,
 
 
 _UPSTREAM_HEADS = ("Upstream", "Level", "Breakers", "Errors", "p50", "p95", "p99", "In flight", "Retry budget")
+
+
+def _shadow(snapshot: Snapshot) -> str:
+    """What policies that are only evaluated would have done; nothing where there are none."""
+    circuits = [[f"<b>{_text(u.name)}</b>", _circuits(u.shadow)] for u in snapshot.upstreams if u.shadow]
+    counts = [
+        [
+            _text(c.route),
+            _text(c.upstream),
+            c.about,
+            c.would if c.would == c.did else f"<b>{c.would}</b>",
+            c.did,
+            f"{c.count}",
+        ]
+        for c in snapshot.shadow
+    ]
+    if not (circuits or counts):
+        return ""
+    tables = _table(("Route", "Upstream", "About", "Would", "Did", "Times"), counts) if counts else ""
+    tables += _table(("Upstream", "Breakers would be"), circuits) if circuits else ""
+    return f"<h2>Shadow policies: nothing of this was done</h2>\n{tables}\n"
 
 
 def _facts(snapshot: Snapshot, wall: float, memory_bytes: int) -> str:
@@ -90,11 +112,6 @@ def _facts(snapshot: Snapshot, wall: float, memory_bytes: int) -> str:
 
 
 def _upstream(upstream: UpstreamView, levels: Mapping[str, ServiceLevel]) -> list[str]:
-    breakers = "<br>".join(
-        f"{_shaded(b.state)} {_text(b.key)}"
-        + (f" <small>({_text(b.reason)})</small>" if b.reason and b.state != "closed" else "")
-        for b in upstream.breakers
-    )
     notes = [
         f"{kind} {r.model}" for kind, of in (("cooldown", upstream.cooldowns), ("parked", upstream.parked)) for r in of
     ]
@@ -108,12 +125,20 @@ def _upstream(upstream: UpstreamView, levels: Mapping[str, ServiceLevel]) -> lis
     return [
         f"<b>{_text(upstream.name)}</b><br><small>{_text(upstream.origin)}</small>",
         _shaded(levels[upstream.name].value) + noted,
-        breakers or "–",
+        _circuits(upstream.breakers) or "–",
         errors,
         *(_seconds(p) for p in (upstream.p50, upstream.p95, upstream.p99)),
         f"{upstream.limit.in_flight}{queued}",
         f"{upstream.retry_budget:.0f}",
     ]
+
+
+def _circuits(breakers: Iterable[BreakerView]) -> str:
+    return "<br>".join(
+        f"{_shaded(b.state)} {_text(b.key)}"
+        + (f" <small>({_text(b.reason)})</small>" if b.reason and b.state != "closed" else "")
+        for b in breakers
+    )
 
 
 def _route(route: RouteView, levels: Mapping[str, ServiceLevel]) -> list[str]:

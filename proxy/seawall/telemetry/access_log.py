@@ -11,7 +11,17 @@ import msgspec
 from msgspec import structs
 
 from seawall.telemetry.redact import redact
-from seawall.types import AttemptEnded, BreakerMoved, CallEnded, CoolingDown, CredentialParked, Event, Raced, Reloaded
+from seawall.types import (
+    AttemptEnded,
+    BreakerMoved,
+    CallEnded,
+    CoolingDown,
+    CredentialParked,
+    Event,
+    Raced,
+    Reloaded,
+    ShadowMoved,
+)
 
 if TYPE_CHECKING:
     from seawall.clock import Clock
@@ -104,6 +114,9 @@ def _named(event: Event) -> tuple[str, str]:
             return "attempt", "info" if event.next or event.result in _AGENT_FAULTS else "warn"
         case BreakerMoved():
             return "breaker", "warn" if event.after == "open" else "info"
+        case ShadowMoved():
+            # Whatever it would have done: nothing has happened.
+            return "shadow_breaker", "info"
         case CredentialParked():
             return "credential_parked", "error"
         case Raced():

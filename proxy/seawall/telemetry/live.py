@@ -12,7 +12,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from seawall.telemetry.labels import Labels
-from seawall.telemetry.report import LiveState, ProcessView, Snapshot, UpstreamView, breaker_rank, upstream_level
+from seawall.telemetry.report import (
+    BreakerView,
+    LiveState,
+    ProcessView,
+    Snapshot,
+    UpstreamView,
+    breaker_rank,
+    upstream_level,
+)
 from seawall.types import ServiceLevel
 
 # By breaker_rank: an alert on `> 0` sees every circuit that keeps calls away.
@@ -51,7 +59,12 @@ class LiveCollector(Collector):
         self._taken = None
         yield from _process(snapshot.process)
         yield from self._upstreams(snapshot.upstreams)
-        yield self._breakers(snapshot.upstreams)
+        yield self._breakers(
+            "seawall_breaker_state",
+            "-1 forced closed, 0 closed, 1 half-open, 2 open, 3 isolated.",
+            {u.name: u.breakers for u in snapshot.upstreams},
+        )
+        yield from self._shadow(snapshot)
         yield from self._log_counts()
 
     def _upstreams(self, upstreams: tuple[UpstreamView, ...]) -> Iterator[Metric]:
@@ -78,18 +91,32 @@ class LiveCollector(Collector):
                 family.add_metric((upstream.name,), read(upstream))
             yield family
 
-    def _breakers(self, upstreams: tuple[UpstreamView, ...]) -> Metric:
+    def _shadow(self, snapshot: Snapshot) -> Iterator[Metric]:
+        """Nothing where no Shadow policy is evaluated."""
+        circuits = {u.name: u.shadow for u in snapshot.upstreams if u.shadow}
+        if circuits:
+            text = "What a circuit would be under a Shadow policy: 0 closed, 1 half-open, 2 open."
+            yield self._breakers("seawall_shadow_breaker_state", text, circuits)
+        if snapshot.shadow:
+            family = CounterMetricFamily(
+                "seawall_shadow",
+                "What a Shadow policy would have done, beside what was done.",
+                labels=("route", "upstream", "about", "would", "did", "agrees"),
+            )
+            for one in snapshot.shadow:
+                # PromQL cannot compare two labels.
+                agrees = "yes" if one.would == one.did else "no"
+                family.add_metric((one.route, one.upstream, one.about, one.would, one.did, agrees), one.count)
+            yield family
+
+    def _breakers(self, name: str, text: str, circuits: Mapping[str, tuple[BreakerView, ...]]) -> Metric:
         # Several models may share the label "other": the worst of them is shown.
         ranks: dict[tuple[str, str], int] = defaultdict(int)
-        for upstream in upstreams:
-            for breaker in upstream.breakers:
+        for upstream, breakers in circuits.items():
+            for breaker in breakers:
                 key = breaker.key if breaker.transport or breaker.by_hand else self._labels.key(breaker.key)
-                ranks[upstream.name, key] = max(ranks[upstream.name, key], breaker_rank(breaker.state))
-        family = GaugeMetricFamily(
-            "seawall_breaker_state",
-            "-1 forced closed, 0 closed, 1 half-open, 2 open, 3 isolated.",
-            labels=("upstream", "key"),
-        )
+                ranks[upstream, key] = max(ranks[upstream, key], breaker_rank(breaker.state))
+        family = GaugeMetricFamily(name, text, labels=("upstream", "key"))
         for labels, rank in ranks.items():
             family.add_metric(labels, _STATE_VALUES[rank])
         return family

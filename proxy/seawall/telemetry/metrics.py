@@ -29,6 +29,7 @@ from seawall.types import (
     Outcome,
     Raced,
     Reloaded,
+    ShadowMoved,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Metrics(Collector):
         self._hedges: defaultdict[_Route, int] = defaultdict(int)
         self._saved: defaultdict[_Route, float] = defaultdict(float)
         self._moves: defaultdict[_Series, int] = defaultdict(int)
+        self._shadow_moves: defaultdict[_Series, int] = defaultdict(int)
         self._cooldowns: defaultdict[_Target, int] = defaultdict(int)
         self._parked: defaultdict[_Target, int] = defaultdict(int)
         self._reloads = {"ok": 0, "refused": 0}
@@ -179,6 +181,9 @@ class Metrics(Collector):
             case BreakerMoved():
                 after = event.after if event.after in _BREAKER else OTHER
                 self._moves[labels.upstream(event.upstream), labels.key(event.key), after] += 1
+            case ShadowMoved():
+                after = event.after if event.after in _BREAKER else OTHER
+                self._shadow_moves[labels.upstream(event.upstream), labels.key(event.key), after] += 1
             case Raced():
                 route = labels.route(event.route)
                 self._races[route, labels.upstream(event.winner)] += 1
@@ -205,7 +210,7 @@ class Metrics(Collector):
         _keep(self._races, lambda k: labels.current(route=k[0], upstream=k[1]))
         _keep(self._hedges, lambda k: labels.current(route=k[0]))
         _keep(self._saved, lambda k: labels.current(route=k[0]))
-        for series in (self._attempts, self._moves, self._wasted_tokens):
+        for series in (self._attempts, self._moves, self._shadow_moves, self._wasted_tokens):
             _keep(series, lambda k: labels.current(upstream=k[0], key=k[1]))
         _keep(self._wasted_seconds, lambda k: labels.current(upstream=k[0], key=k[1]))
         for target in (self._wasted, self._cooldowns, self._parked):
@@ -235,6 +240,9 @@ class Metrics(Collector):
         yield _counter("hedges", "Attempts that no failure called for.", ("route",), self._hedges)
         yield _counter("race_saved_seconds", "What races saved, where it is known.", ("route",), self._saved)
         yield _counter("breaker_transitions", "Changes of a circuit's state.", ("upstream", "key", "to"), self._moves)
+        if self._shadow_moves:
+            text = "Changes that a circuit would have made under a Shadow policy."
+            yield _counter("shadow_breaker_transitions", text, ("upstream", "key", "to"), self._shadow_moves)
         yield _counter("cooldowns", "Rests of a model after a 429.", target, self._cooldowns)
         yield _counter("credential_parked", "Credentials found without quota.", target, self._parked)
 

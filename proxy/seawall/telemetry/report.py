@@ -102,6 +102,8 @@ class UpstreamView:
     parked: tuple[RestView, ...] = ()
     credential: CredentialView | None = None
     """None: nothing is wrong with the injected key, or there is none."""
+    shadow: tuple[BreakerView, ...] = ()
+    """Circuits as they would be under a Shadow policy; nothing else in a report looks at them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +157,23 @@ class ProcessView:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowCount:
+    """How often a Shadow policy would have done this, and what was done. `upstream` "": it is about none."""
+
+    route: str
+    upstream: str
+    about: str
+    would: str
+    did: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     process: ProcessView
     upstreams: tuple[UpstreamView, ...] = ()
     routes: tuple[RouteView, ...] = ()
+    shadow: tuple[ShadowCount, ...] = ()
 
 
 class LiveState(Protocol):

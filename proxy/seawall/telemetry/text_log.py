@@ -19,6 +19,7 @@ from seawall.types import (
     Outcome,
     Raced,
     Reloaded,
+    ShadowMoved,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def _words(event: Event) -> tuple[str, str, str]:
         case BreakerMoved():
             shade = {"open": _RED, "isolated": _RED, "closed": _GREEN}.get(event.after, _YELLOW)
             return "breaker", _breaker(event), shade
+        case ShadowMoved():
+            return "shadow", f"{_breaker(event)}, if it were enforced", _DIM
         case Raced():
             winner = _clean(event.winner) or "nobody"
             return "race", f"{winner} won, of {event.starts} attempts, after {_seconds(event.seconds)}", _DIM
@@ -104,7 +107,7 @@ def _attempt(event: AttemptEnded) -> str:
     return f"{_clean(event.route)} → {_clean(event.upstream)} {status}{_clean(event.result)}{then}"
 
 
-def _breaker(event: BreakerMoved) -> str:
+def _breaker(event: BreakerMoved | ShadowMoved) -> str:
     lasting = "" if event.until_seconds is None else f" for {_seconds(event.until_seconds)}"
     reason = f" ({_clean(event.reason)})" if event.reason else ""
     state = _clean(event.after).upper().replace("_", "-")

@@ -33,6 +33,7 @@ from seawall.telemetry.report import (
     ProcessView,
     RestView,
     RouteView,
+    ShadowCount,
     Snapshot,
     UpstreamView,
 )
@@ -257,7 +258,9 @@ async def test_the_dashboard_escapes_whatever_it_shows_and_lets_no_script_run(ru
     process = replace(PROCESS, revision=NASTY, version=NASTY)
     running.proxy.states[NASTY] = "open"
     running.proxy.states["\ud800"] = "open"
-    running.proxy.shown = Snapshot(process, (upstream,), (route,))
+    upstream = replace(upstream, shadow=(BreakerView(NASTY, "open", reason=NASTY),))
+    shadow = ShadowCount(NASTY, NASTY, "failure", "retry", "give_up", 3)
+    running.proxy.shown = Snapshot(process, (upstream,), (route,), (shadow,))
     running.recent(BreakerMoved(NASTY, NASTY, "closed", "open", NASTY, 9.8))
     got = await running.tcp().get("/")
     assert got.headers["content-type"] == "text/html; charset=utf-8"

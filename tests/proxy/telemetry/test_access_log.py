@@ -21,6 +21,7 @@ from seawall.types import (
     Outcome,
     Reloaded,
     ServiceLevel,
+    ShadowMoved,
 )
 
 SECRETS = [
@@ -69,7 +70,8 @@ def test_a_call_is_one_line_with_the_events_own_names(clock: Clock, call: CallEn
     assert line["outcome"] == "failover"
     assert line["service_level"] == "degraded"
     assert line["usage"] == {"input": 12, "output": 34, "cached": 5, "reasoning": 8}
-    assert set(CallEnded.__struct_fields__) <= set(line)
+    # Without a Shadow policy there is nothing to tell of one.
+    assert set(CallEnded.__struct_fields__) - {"shadow"} == set(line) - {"ts", "level", "event"}
 
 
 def test_the_second_is_made_anew_when_it_passes(call: CallEnded) -> None:
@@ -94,6 +96,7 @@ def test_the_second_is_made_anew_when_it_passes(call: CallEnded) -> None:
         (attempt(next="", result="AGENT_GONE"), "attempt", "info"),
         (BreakerMoved("lab-east", "gpt-4o", "closed", "open", "5 consecutive failures", 9.8), "breaker", "warn"),
         (BreakerMoved("lab-east", "gpt-4o", "half_open", "closed", "3 good probes"), "breaker", "info"),
+        (ShadowMoved("lab-east", "gpt-4o", "closed", "open", "2 consecutive failures", 9.8), "shadow_breaker", "info"),
         (CredentialParked("lab-east", "gpt-4o", 60.0, "QUOTA_EXHAUSTED"), "credential_parked", "error"),
         (CoolingDown("lab-east", "gpt-4o", 2.0), "cooldown", "info"),
         (Reloaded("c0ffee"), "reload", "info"),

@@ -28,6 +28,7 @@ from seawall.types import (
     Raced,
     Reloaded,
     ServiceLevel,
+    ShadowMoved,
     Usage,
 )
 
@@ -142,6 +143,16 @@ def test_breakers_rests_and_reloads_are_counted(metrics: Metrics, registry: Coll
     assert registry.get_sample_value("seawall_config_last_reload_successful") == 0
     assert registry.get_sample_value("seawall_config_last_reload_success_timestamp_seconds") == clock.wall()
     assert registry.get_sample_value("seawall_config_reloads_total", {"result": "refused"}) == 1
+
+
+def test_a_circuit_that_would_have_moved_is_counted_apart(metrics: Metrics, registry: CollectorRegistry) -> None:
+    moved = {"upstream": "lab-east", "key": "gpt-4o", "to": "open"}
+    assert "shadow" not in text(registry)
+    metrics(ShadowMoved("lab-east", "gpt-4o", "closed", "open", "2 consecutive failures", 9.8))
+    assert registry.get_sample_value("seawall_shadow_breaker_transitions_total", moved) == 1
+    assert registry.get_sample_value("seawall_breaker_transitions_total", moved) is None
+    metrics.apply(dataclasses.replace(NAMES, upstreams=frozenset({"lab-west"})))
+    assert "shadow" not in text(registry)
 
 
 def test_ten_thousand_made_up_models_add_a_hundred_labels(

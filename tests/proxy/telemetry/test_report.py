@@ -68,6 +68,7 @@ def test_a_handful_of_calls_says_nothing_about_a_rate() -> None:
         (UPSTREAM, FULL),
         (replace(UPSTREAM, breakers=(CLOSED,)), FULL),
         (replace(UPSTREAM, breakers=(replace(CLOSED, state="forced_closed"),)), FULL),
+        (replace(UPSTREAM, shadow=(OPEN, ORIGIN)), FULL),
         (replace(UPSTREAM, breakers=(OPEN, CLOSED)), DEGRADED),
         (replace(UPSTREAM, breakers=(replace(OPEN, state="half_open"),)), DEGRADED),
         (replace(UPSTREAM, breakers=(OPEN,)), OFFLINE),

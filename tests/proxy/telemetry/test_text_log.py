@@ -11,7 +11,17 @@ from msgspec.structs import replace
 from seawall.clock import Clock
 from seawall.telemetry.recent import Recent
 from seawall.telemetry.text_log import TextLog, line, wants_colour
-from seawall.types import AttemptEnded, BreakerMoved, CallEnded, CoolingDown, CredentialParked, Event, Outcome, Reloaded
+from seawall.types import (
+    AttemptEnded,
+    BreakerMoved,
+    CallEnded,
+    CoolingDown,
+    CredentialParked,
+    Event,
+    Outcome,
+    Reloaded,
+    ShadowMoved,
+)
 
 NOON = datetime.datetime(2025, 6, 15, 12, 1, 3, tzinfo=datetime.UTC).timestamp()
 FAILED = AttemptEnded("id", "chat", "lab-east", "m", 1, "OVERLOADED", 503, 0.01, next="failover to lab-west")
@@ -33,6 +43,10 @@ def shown(event: Event, *, colour: bool = False) -> str:
         (
             BreakerMoved("lab-east", "gpt-4o", "open", "half_open", "open time is over"),
             "12:01:03 breaker   lab-east gpt-4o HALF-OPEN (open time is over)",
+        ),
+        (
+            ShadowMoved("lab-east", "gpt-4o", "closed", "open", "2 consecutive failures", 9.8),
+            "12:01:03 shadow    lab-east gpt-4o OPEN for 9.8 s (2 consecutive failures), if it were enforced",
         ),
         (CoolingDown("lab-east", "gpt-4o", 2.0), "12:01:03 cooldown  lab-east gpt-4o rests for 2.0 s (429)"),
         (
