@@ -156,7 +156,7 @@ def _words(body: bytes) -> str:
     try:
         told = msgspec.json.decode(body, type=_Error)
         words = told.message
-        if told.error[:1] == b"{":
+        if bytes(told.error).startswith(b"{"):
             words = msgspec.json.decode(told.error, type=_Told).message or words
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
