@@ -7,6 +7,7 @@ from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, Thi
 from pydantic_ai.usage import RequestUsage
 
 from seawall.translate.anthropic_content import REDACTED
+from seawall.translate.calls import fitting
 from seawall.translate.types import Asked
 
 _OWN_REASONS = frozenset(
@@ -98,6 +99,11 @@ def _block(part: ModelResponsePart) -> dict[str, Any] | None:
         case ThinkingPart() if part.content or signature(part):
             return {"type": "thinking", "thinking": part.content, "signature": signature(part)}
         case ToolCallPart():
-            return {"type": "tool_use", "id": part.tool_call_id, "name": part.tool_name, "input": part.args_as_dict()}
+            return {
+                "type": "tool_use",
+                "id": fitting(part.tool_call_id),
+                "name": part.tool_name,
+                "input": part.args_as_dict(),
+            }
         case _:
             return None

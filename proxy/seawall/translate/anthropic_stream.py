@@ -26,6 +26,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.usage import RequestUsage
 
 from seawall.translate.anthropic_answer import ending, is_redacted, message, signature, usage
+from seawall.translate.calls import fitting
 from seawall.translate.types import Asked
 
 
@@ -80,7 +81,7 @@ class MessagesStream:
             case ThinkingPart():
                 return self._thinking(index, part.content)
             case ToolCallPart():
-                block = {"type": "tool_use", "id": part.tool_call_id, "name": part.tool_name, "input": {}}
+                block = {"type": "tool_use", "id": fitting(part.tool_call_id), "name": part.tool_name, "input": {}}
                 return self._open(index, block) + self._arguments(index, part.args)
             case _:
                 return b""

@@ -18,6 +18,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
+from seawall.translate.calls import fitting
 from seawall.translate.openai_answer import arguments, encoded, measured, reasoning_tokens, refusal, rest
 from seawall.translate.types import Asked
 
@@ -38,7 +39,7 @@ def whole(asked: Asked, response: ModelResponse, model: str) -> bytes:
     if calls:
         message["tool_calls"] = [
             {
-                "id": call.tool_call_id,
+                "id": fitting(call.tool_call_id),
                 "type": "function",
                 "function": {"name": call.tool_name, "arguments": arguments(call.args)},
             }
@@ -158,7 +159,9 @@ class ChatWriter:
         if call is None:
             call = self._calls[index] = _Call(len(self._calls))
             function = {"name": part.tool_name, "arguments": ""}
-            told = self._tool({"index": call.index, "id": part.tool_call_id, "type": "function", "function": function})
+            told = self._tool(
+                {"index": call.index, "id": fitting(part.tool_call_id), "type": "function", "function": function}
+            )
         else:
             told = b""
         if isinstance(part.args, str):

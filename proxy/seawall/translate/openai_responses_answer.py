@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
 from pydantic_ai.usage import RequestUsage
 
+from seawall.translate.calls import fitting
 from seawall.translate.openai_answer import arguments, encoded, measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
 
@@ -97,7 +98,7 @@ def item(asked: Asked, part: ModelResponsePart) -> Item | None:
         case ThinkingPart() if shows_reasoning(asked):
             return Item("reasoning")
         case ToolCallPart():
-            return Item("function_call", name=part.tool_name, call_id=part.tool_call_id)
+            return Item("function_call", name=part.tool_name, call_id=fitting(part.tool_call_id))
     return None
 
 
