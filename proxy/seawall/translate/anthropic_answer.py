@@ -1,11 +1,23 @@
-"""An answer as an Anthropic message: its content blocks, the reason why it stopped, and its usage."""
+"""An answer as an Anthropic message: its content blocks, the reason why it stopped, and its usage.
+
+Thinking is told where it is Anthropic's own. Of others' it could not be: agents send it back, and the API refuses a
+conversation with thinking that it has not signed itself.
+"""
 
 from typing import Any
 
-import msgspec
-from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
+from pydantic_ai.messages import (
+    INVALID_JSON_KEY,
+    ModelResponse,
+    ModelResponsePart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+)
 from pydantic_ai.usage import RequestUsage
+from pydantic_core import from_json
 
+from seawall.translate.answer import encoded
 from seawall.translate.anthropic_content import REDACTED
 from seawall.translate.calls import fitting
 from seawall.translate.types import Asked
@@ -23,7 +35,7 @@ def whole(asked: Asked, response: ModelResponse, model: str) -> bytes:
     """See `AgentSide.whole`."""
     content = [block for part in response.parts if (block := _block(part)) is not None]
     ended = ending(response)
-    return msgspec.json.encode(message(asked, model, content, usage(response.usage)) | ended)
+    return encoded(message(asked, model, content, usage(response.usage)) | ended)
 
 
 def message(asked: Asked, model: str, content: list[dict[str, Any]], counts: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +89,21 @@ def is_redacted(part: ThinkingPart) -> bool:
     return part.id == REDACTED and bool(signature(part))
 
 
+def _input(args: object) -> dict[str, Any]:
+    """A call's arguments as an object. Those of an answer that was cut off end where it did, as the SDK reads them in
+    a stream."""
+    if isinstance(args, dict):
+        return args
+    if not isinstance(args, str) or not args.strip():
+        return {}
+    try:
+        found = from_json(args, allow_partial=True)
+    except ValueError:
+        found = args
+    # No object at all: so that the agent's own check of the arguments tells what the model said.
+    return found if isinstance(found, dict) else {INVALID_JSON_KEY: args}
+
+
 def _stop_reason(response: ModelResponse, own: object) -> str:
     calls = any(isinstance(part, ToolCallPart) for part in response.parts)
     if own in _OWN_REASONS and isinstance(own, str):
@@ -96,14 +123,14 @@ def _block(part: ModelResponsePart) -> dict[str, Any] | None:
             return {"type": "text", "text": part.content, "citations": None}
         case ThinkingPart() if is_redacted(part):
             return {"type": "redacted_thinking", "data": part.signature}
-        case ThinkingPart() if part.content or signature(part):
+        case ThinkingPart() if signature(part):
             return {"type": "thinking", "thinking": part.content, "signature": signature(part)}
         case ToolCallPart():
             return {
                 "type": "tool_use",
                 "id": fitting(part.tool_call_id),
                 "name": part.tool_name,
-                "input": part.args_as_dict(),
+                "input": _input(part.args),
             }
         case _:
             return None

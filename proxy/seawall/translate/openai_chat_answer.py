@@ -18,8 +18,9 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
+from seawall.translate.answer import arguments, encoded, rest, untold
 from seawall.translate.calls import fitting
-from seawall.translate.openai_answer import arguments, encoded, measured, reasoning_tokens, refusal, rest
+from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
 
 _FINISH = {"length": "length", "content_filter": "content_filter", "error": "length"}
@@ -130,9 +131,9 @@ class ChatWriter:
         return b""
 
     def end(self, response: ModelResponse) -> bytes:
-        written = b"" if self._texts or self._calls else self._untold(response)
+        written = b"" if self._texts or self._calls else b"".join(map(self.event, untold(response)))
         for call in self._calls.values():
-            if not call.told:
+            if not call.told.strip():
                 written += self._arguments(call, arguments(call.held))
         if words := refusal(response):
             written += self._delta({"refusal": words})
@@ -142,11 +143,6 @@ class ChatWriter:
         if self._asked.include_usage and (usage := _usage(response.usage)) is not None:
             written += self._chunk([], usage)
         return written + b"data: [DONE]\n\n"
-
-    def _untold(self, response: ModelResponse) -> bytes:
-        """An answer that came without events."""
-        starts = (PartStartEvent(index=index, part=part) for index, part in enumerate(response.parts))
-        return b"".join(map(self.event, starts))
 
     def _text(self, index: int, content: str) -> bytes:
         if not content:

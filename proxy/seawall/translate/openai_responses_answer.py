@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
 from pydantic_ai.usage import RequestUsage
 
+from seawall.translate.answer import arguments, encoded
 from seawall.translate.calls import fitting
-from seawall.translate.openai_answer import arguments, encoded, measured, reasoning_tokens, refusal
+from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
 
 Kind = Literal["message", "refusal", "reasoning", "function_call"]

@@ -19,7 +19,8 @@ from pydantic_ai.messages import (
     ToolCallPartDelta,
 )
 
-from seawall.translate.openai_answer import ReplacedError, arguments, encoded, refusal, rest
+from seawall.translate.answer import ReplacedError, arguments, encoded, rest, untold
+from seawall.translate.openai_answer import refusal
 from seawall.translate.openai_responses_answer import Item, Status, beginning, finished, item, last_status, status_of
 from seawall.translate.types import Asked
 
@@ -58,7 +59,7 @@ class ResponsesWriter:
         return b""
 
     def end(self, response: ModelResponse) -> bytes:
-        written = b"" if self._output else self._untold(response)
+        written = b"" if self._output else b"".join(map(self.event, untold(response)))
         if words := refusal(response):
             written += self._refuse(words)
         last = last_status(response)
@@ -67,11 +68,6 @@ class ResponsesWriter:
                 written += self._close(one, last if one is self._output[-1] else "completed")
         answer = finished(self._asked, response, self._model, self._output)
         return written + self._say(f"response.{status_of(response)}", response=answer)
-
-    def _untold(self, response: ModelResponse) -> bytes:
-        """An answer that came without events."""
-        starts = (PartStartEvent(index=index, part=part) for index, part in enumerate(response.parts))
-        return b"".join(map(self.event, starts))
 
     def _refuse(self, words: str) -> bytes:
         one = Item("refusal", words)
@@ -161,9 +157,9 @@ class ResponsesWriter:
 
     def _arguments(self, one: Item) -> bytes:
         written = b""
-        if not one.text:
-            one.text = arguments(one.held)
-            written = self._delta(one, one.text)
+        if not one.text.strip():
+            written = self._delta(one, arguments(one.held))
+            one.text += arguments(one.held)
         return written + self._say("response.function_call_arguments.done", one, arguments=one.text)
 
     def _say(self, kind: str, one: Item | None = None, **fields: Any) -> bytes:

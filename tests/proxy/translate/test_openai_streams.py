@@ -32,7 +32,7 @@ from pydantic_ai.messages import (
     ToolCallPartDelta,
 )
 
-from seawall.translate.openai_answer import ReplacedError
+from seawall.translate.answer import ReplacedError
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
