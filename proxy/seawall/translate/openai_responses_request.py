@@ -38,6 +38,12 @@ UNFIT: dict[str, str] = settings_.UNFIT | {
     "prompt": "a prompt template is known to the account that holds it only",
 }
 
+HARMLESS_OF_REASONING: dict[str, str] = {
+    "context": "says which reasoning of its own a model reads again",
+    "generate_summary": "the older name of summary",
+    "summary": "of another provider's reasoning; sent back by the agent, it would not be found under its id",
+}
+
 INCLUDED: dict[str, str] = {
     "code_interpreter_call.outputs": "adds to the calls of a tool that the provider runs, of which there are none",
     "computer_call_output.output.image_url": "adds to the calls of a tool that is not carried",
@@ -128,9 +134,6 @@ def _settings(found: Findings, request: Json, text: Json, tools: list[ToolDefini
 
 
 def _reasoning(found: Findings, reasoning: Json, settings: dict[str, object]) -> None:
-    """The summary is the answer's matter. `context` says which reasoning of its own a model reads again."""
-    found.sort("reasoning.", reasoning, ("effort", "mode", "summary", "generate_summary"), ("context",))
+    found.sort("reasoning.", reasoning, ("effort", "mode"), HARMLESS_OF_REASONING)
     settings_.effort(found, reasoning, "effort", settings, "reasoning.")
     found.choice(reasoning, "mode", ("standard",), "reasoning.")
-    for name in ("summary", "generate_summary"):
-        found.choice(reasoning, name, ("auto", "concise", "detailed"), "reasoning.")
