@@ -87,12 +87,13 @@ def _openai_errors() -> tuple[type[Exception], ...]:
 def _anthropic(url: str, model: str, client: httpx2.AsyncClient) -> Model:
     """The SDK appends the version itself."""
     from anthropic import AsyncAnthropic
-    from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.providers.anthropic import AnthropicProvider
+
+    from seawall.translate.anthropic_model import MessagesModel
 
     base = url.removesuffix("/v1")
     sdk = AsyncAnthropic(api_key=_NO_KEY, base_url=base, http_client=client, max_retries=0, timeout=None)
-    return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=sdk))
+    return MessagesModel(model, provider=AnthropicProvider(anthropic_client=sdk))
 
 
 def _anthropic_errors() -> tuple[type[Exception], ...]:
