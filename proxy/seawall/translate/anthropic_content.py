@@ -96,11 +96,12 @@ class Conversation:
         failed = block.take("is_error", bool)
         found = []
         for inner in block.blocks("content"):
-            if (item := content(inner)) is not None:
+            # Empty words say nothing, and Anthropic refuses them.
+            if item := content(inner):
                 found.append(item)
         block.close(HARMLESS)
         # One text is said as such: providers whose tool results are strings get it without quotes and brackets.
-        value = found[0] if len(found) == 1 and isinstance(found[0], str) else found or ""
+        value = found[0] if len(found) == 1 and isinstance(found[0], str) else found
         result: ToolReturnPart[object] = ToolReturnPart(name, value, call)
         return replace(result, outcome="failed") if failed else result
 

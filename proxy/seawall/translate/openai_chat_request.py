@@ -34,6 +34,7 @@ _NAMED = {"name": "other providers do not tell speakers of the same role apart"}
 _ASSISTANT = _NAMED | {
     "audio": "an earlier spoken answer is known to the account that holds it only",
     "function_call": "the deprecated form of tool_calls",
+    "prefix": "other providers do not go on with an answer",
 }
 _TEXT = {"text": "text"}
 _SAID = {"text": "text", "refusal": "refusal"}
@@ -202,7 +203,10 @@ def _part(found: Findings, at: str, part: Json) -> UserContent | None:
 def _assistant(found: Findings, at: str, message: Json, turns: Turns) -> None:
     """A refusal is carried as what the model said. Citations stay behind; the reasoning that some servers add does
     not."""
-    carried = ("role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content")
+    carried = ["role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content"]
+    if message.get("prefix") is False:
+        # So Mistral's client says that there is nothing to go on with.
+        carried.append("prefix")
     found.sort(f"{at}.", message, carried, ("annotations",), _ASSISTANT)
     parts: list[ModelResponsePart] = []
     for field in ("reasoning", "reasoning_content"):

@@ -49,7 +49,8 @@ class Turns:
             found.refuse(at, "answers no tool call of this conversation")
             return
         name, id_ = made
-        value = content if isinstance(content, str) else list(content)
+        # A tool that said nothing has no words, rather than empty ones, which Anthropic refuses.
+        value = content if isinstance(content, str) and content else [one for one in content if one]
         self._hear(ToolReturnPart(name, value, id_, timestamp=self._at))
 
     def assistant(self, *parts: ModelResponsePart) -> None:

@@ -21,7 +21,11 @@ from seawall.translate.fit import GEMINI, MESSAGES, OPENAI, Limits
 _NO_KEY = "kept-by-seawall"
 
 # Where OpenAI's own models are, which know `max_completion_tokens` and partly nothing else.
-_OWN_HOSTS = (".openai.com", ".azure.com")
+_OPENAI = ".openai.com"
+_OWN_HOSTS = (_OPENAI, ".azure.com")
+
+# Between these stands what other models thought earlier in a conversation.
+_EARLIER = ("<earlier-reasoning>", "</earlier-reasoning>")
 
 # The last segment of a base URL that names a version of Gemini's API.
 _VERSION = re.compile(r"v\d+[a-z]*\d*")
@@ -71,10 +75,14 @@ def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
     sdk = AsyncOpenAI(api_key=_NO_KEY, base_url=url, http_client=client, max_retries=0, timeout=None)
     provider = OpenAIProvider(openai_client=sdk)
     profile: ModelProfile = OpenAIModelProfile()
-    own = str(sdk.base_url.host).endswith(_OWN_HOSTS)
+    host = str(sdk.base_url.host)
+    own = host.endswith(_OWN_HOSTS)
     if not own and not (provider.model_profile(model) or {}).get("openai_supports_reasoning"):
         # The older name is the one that servers of other makers know.
         profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
+    if host.endswith(_OPENAI):
+        # Its models never reason between tags, so that what stands between some is what they say.
+        profile = OpenAIModelProfile(thinking_tags=_EARLIER)
     return CompatibleChatModel(model, provider=provider, profile=profile)
 
 
