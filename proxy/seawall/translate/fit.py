@@ -118,7 +118,7 @@ def misfits(model: Model, limits: Limits, asked: Asked) -> tuple[str, ...]:
     profile: Mapping[str, object] = {**model.profile}
     return (
         *_settings(model, limits, profile, said),
-        *(_while_thinking(profile, said) if limits.budgeted else ()),
+        *(_of_anthropic(profile, said) if limits.budgeted else ()),
         *_output(model, limits, asked),
         *_messages(limits, asked),
     )
@@ -151,8 +151,10 @@ def _asked_as(name: str) -> str:
     return name.removeprefix(owner)
 
 
-def _while_thinking(profile: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
-    """What Anthropic's API refuses while a model thinks. Source: its documentation of extended thinking."""
+def _of_anthropic(profile: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
+    """What Anthropic's API refuses of settings together. Source: its documentation of extended thinking."""
+    if "temperature" in said and "top_p" in said:
+        yield "top_p: the provider takes it or temperature"
     thinking = said.get("thinking")
     if not thinking:
         return

@@ -114,13 +114,14 @@ def _gemini(url: str, model: str, client: httpx2.AsyncClient) -> Model:
     """The SDK appends the version itself: the base URL's own, else the one that has tools and system prompts."""
     from google.genai import Client
     from google.genai.types import HttpOptions
-    from pydantic_ai.models.google import GoogleModel
     from pydantic_ai.providers.google import GoogleProvider
+
+    from seawall.translate.gemini_model import GeminiModel
 
     base, _, last = url.rpartition("/")
     version = last if _VERSION.fullmatch(last) else ""
     options = HttpOptions(base_url=base if version else url, api_version=version or "v1beta", httpx_async_client=client)
-    return GoogleModel(
+    return GeminiModel(
         model, provider=GoogleProvider(client=Client(vertexai=False, api_key=_NO_KEY, http_options=options))
     )
 

@@ -78,6 +78,7 @@ PDF = DocumentUrl("https://sea.test/a", media_type="application/pdf")
             asked(tools=True, thinking="low", max_tokens=5000, tool_choice="required"),
             "tool_choice: the model cannot be made to call a tool while it thinks",
         ),
+        ("Anthropic", asked(temperature=0.5, top_p=0.5), "top_p: the provider takes it or temperature"),
         ("Anthropic", formed({"type": "object"}), FREE),
         ("Anthropic", formed({"properties": {"a": {"type": ["object", "null"]}}}), FREE),
         ("Anthropic", formed({"$defs": {"a": {"additionalProperties": {"type": "string"}}}}), FREE),

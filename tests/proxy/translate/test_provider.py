@@ -27,17 +27,20 @@ from leftovers import gone, sockets
 from peers import serving
 from pydantic_ai import direct
 from pydantic_ai.messages import (
+    BinaryContent,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
     TextPart,
     ToolCallPart,
+    UserPromptPart,
 )
 
 from seawall.faults import Code, Fault
 from seawall.lab import Lab
 from seawall.translate.anthropic_messages import AnthropicMessages
 from seawall.translate.openai_chat import OpenAIChat
+from seawall.translate.openai_responses import OpenAIResponses
 from seawall.translate.provider import ask, open_stream
 from seawall.translate.rows import ROWS
 from seawall.types import Usage
@@ -272,6 +275,46 @@ async def test_empty_texts_beside_what_a_tool_showed_are_left_out(pool: Pool) ->
         answer = await ask(at(pool, "Anthropic", port).asking(MODELS["Anthropic"]), request)
         assert isinstance(answer, ModelResponse)
     assert upstream.bodies[0]["messages"][-1]["content"][0]["content"] == [image]
+
+
+@pytest.mark.parametrize("dialect", ["Anthropic", "Gemini"])
+async def test_how_finely_an_image_is_looked_at_is_openais_own_matter(pool: Pool, dialect: str) -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"}
+    items = [
+        {"role": "user", "content": [image]},
+        {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [image]},
+    ]
+    body = json.dumps({"model": "m", "input": items, "max_output_tokens": 9}).encode()
+    upstream = Upstream(good(dialect))
+    async with serving(upstream) as port:
+        request = OpenAIResponses().read(body, created=1, id_="01")
+        answer = await ask(at(pool, dialect, port).asking(MODELS[dialect]), request)
+        assert isinstance(answer, ModelResponse)
+    assert json.dumps(upstream.bodies).count("AAAA") == 2
+    assert "low" not in json.dumps(upstream.bodies)
+    first = request.messages[0].parts[0]
+    assert isinstance(first, UserPromptPart) and isinstance(first.content[0], BinaryContent)
+    assert first.content[0].vendor_metadata == {"detail": "low"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"temperature": 1, "top_p": 1}, {"temperature": 1}),
+        ({"temperature": 0.5, "top_p": 1.0}, {"temperature": 0.5}),
+        ({"temperature": 1.0, "top_p": 0.5}, {"top_p": 0.5}),
+        ({"temperature": 0.5}, {"temperature": 0.5}),
+    ],
+)
+async def test_anthropic_is_told_only_one_of_two_settings(pool: Pool, given: Any, sent: Any) -> None:
+    """Its newer models refuse both at once; 1 is what they take when nothing is said."""
+    upstream = Upstream(good("Anthropic"))
+    async with serving(upstream) as port:
+        answer = await ask(at(pool, "Anthropic", port).asking(MODELS["Anthropic"]), asked(**given))
+        assert isinstance(answer, ModelResponse)
+    body = upstream.bodies[0]
+    assert {name: body[name] for name in ("temperature", "top_p") if name in body} == sent
 
 
 async def test_what_openai_writes_between_tags_is_text(pool: Pool) -> None:
