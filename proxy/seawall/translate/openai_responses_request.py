@@ -11,7 +11,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from seawall.translate import openai_settings as settings_
-from seawall.translate.openai_parts import Findings, Json, decoded, quoted
+from seawall.translate.openai_parts import Findings, Json, opened, quoted
 from seawall.translate.openai_responses_input import items
 from seawall.translate.openai_turns import Turns
 from seawall.translate.types import Asked
@@ -64,11 +64,7 @@ _ECHOED = (
 def read(body: bytes, *, created: int, id_: str) -> Asked:
     """See `AgentSide.read`."""
     found = Findings()
-    request = decoded(body)
-    if request is None:
-        found.refuse("body", "not a JSON object")
-        request = {}
-    found.sort("", request, CARRIED, HARMLESS, UNFIT)
+    request = opened(found, body, CARRIED, HARMLESS, UNFIT)
     tools = [one for at, tool in found.objects(request, "tools") if (one := _tool(found, at, tool)) is not None]
     text = found.take(request, "text", dict) or {}
     found.sort("text.", text, ("format", "verbosity"))
