@@ -3,6 +3,8 @@
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.usage import RequestUsage
 
+from seawall.translate.answer import ReplacedError as ReplacedError
+
 # Where pydantic-ai's models leave the count that providers name differently.
 _REASONING = ("reasoning_tokens", "thoughts_tokens", "thinking_tokens")
 

@@ -25,7 +25,7 @@ CARRIED = frozenset({
 
 HARMLESS: dict[str, str] = settings_.HARMLESS | {
     "max_tool_calls": "limits tools that the provider runs, of which there are none",
-    "store": "see above",
+    "store": "nothing in the answer depends on it, and the answer says that it was not kept",
     "truncation": "a conversation that is too long is refused there, never cut",
 }
 

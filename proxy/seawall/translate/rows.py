@@ -37,7 +37,7 @@ class Row:
 
     package: of the SDK, without which there is no such model. build: (base URL, model's name, client) → model.
     dialect and operation judge the bytes. ends: a whole answer always tells why it finished, and the dialect cannot
-    tell whether it is whole.
+    tell whether it is whole. brings: what is installed to have the package.
     """
 
     package: str
@@ -48,6 +48,7 @@ class Row:
     operation: str
     credential: Callable[[bytes], tuple[bytes, bytes]]
     ends: bool = False
+    brings: str = "seawall[translate]"
 
 
 def missing(dialect: str) -> str:
@@ -61,7 +62,7 @@ def missing(dialect: str) -> str:
         found = importlib.util.find_spec(row.package) is not None
     except ModuleNotFoundError:
         found = False
-    return "" if found else f"the package {row.package} is not installed: it comes with seawall[translate]"
+    return "" if found else f"the package {row.package} is not installed: it comes with {row.brings}"
 
 
 def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
@@ -155,6 +156,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             "other",
             lambda key: (b"x-goog-api-key", key),
             ends=True,
+            brings="pydantic-ai-slim[google]",
         ),
     }
 )
