@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import msgspec
-from pydantic_ai.messages import ModelResponse, PartEndEvent, PartStartEvent
+from pydantic_ai.messages import FinishReason, ModelResponse, PartEndEvent, PartStartEvent
 
 _encode = msgspec.json.Encoder().encode
 
@@ -33,6 +33,14 @@ def arguments(args: object) -> str:
     if isinstance(args, str):
         return args if args.strip() else "{}"
     return encoded(args).decode() if args else "{}"
+
+
+def finish(response: ModelResponse) -> FinishReason | None:
+    """Why the answer ended. A reason that pydantic-ai does not know may be that it was cut off, and counts as `error`;
+    None: the provider gave none."""
+    if response.finish_reason is None and (response.provider_details or {}).get("finish_reason"):
+        return "error"
+    return response.finish_reason
 
 
 def untold(response: ModelResponse) -> Iterator[PartStartEvent | PartEndEvent]:

@@ -17,7 +17,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.usage import RequestUsage
 from pydantic_core import from_json
 
-from seawall.translate.answer import encoded
+from seawall.translate.answer import encoded, finish
 from seawall.translate.anthropic_content import REDACTED
 from seawall.translate.calls import fitting
 from seawall.translate.types import Asked
@@ -25,7 +25,14 @@ from seawall.translate.types import Asked
 _OWN_REASONS = frozenset(
     {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded"}
 )
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal", "tool_call": "tool_use"}
+_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+    "tool_call": "tool_use",
+    # The dialect has no word for an error but this one, which does not pass for whole.
+    "error": "max_tokens",
+}
 
 # Who makes signatures that Anthropic's models take back.
 _SIGNERS = frozenset({"anthropic", "amazon-bedrock", "bedrock"})
@@ -108,7 +115,7 @@ def _stop_reason(response: ModelResponse, own: object) -> str:
     calls = any(isinstance(part, ToolCallPart) for part in response.parts)
     if own in _OWN_REASONS and isinstance(own, str):
         return own
-    reason = _REASONS.get(response.finish_reason or "stop", "end_turn")
+    reason = _REASONS[finish(response) or "stop"]
     # With a forced call OpenAI says `stop`; agents look for calls only where the reason tells of them.
     if reason in ("end_turn", "tool_use"):
         return "tool_use" if calls else "end_turn"

@@ -18,7 +18,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from seawall.translate.answer import arguments, encoded, rest, untold
+from seawall.translate.answer import arguments, encoded, finish, rest, untold
 from seawall.translate.calls import fitting
 from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
@@ -65,7 +65,7 @@ def _finish(response: ModelResponse) -> str:
     """Providers that end a turn of tool calls with a plain stop are common; agents go by this word."""
     if refusal(response):
         return "stop"
-    early = _FINISH.get(response.finish_reason or "")
+    early = _FINISH.get(finish(response) or "")
     if early:
         return early
     return "tool_calls" if any(isinstance(part, ToolCallPart) for part in response.parts) else "stop"

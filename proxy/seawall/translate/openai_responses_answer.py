@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ToolCallPart
 from pydantic_ai.usage import RequestUsage
 
-from seawall.translate.answer import arguments, encoded
+from seawall.translate.answer import arguments, encoded, finish
 from seawall.translate.calls import fitting
 from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
@@ -112,7 +112,7 @@ def _item(part: ModelResponsePart) -> Item | None:
 
 
 def status_of(response: ModelResponse) -> Status:
-    match response.finish_reason:
+    match finish(response):
         case "error":
             return "failed"
         case "length":

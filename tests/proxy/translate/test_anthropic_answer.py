@@ -124,6 +124,8 @@ async def test_a_whole_answer_is_a_message_of_the_model_that_answered() -> None:
         (ModelResponse([TextPart("a")], finish_reason="tool_call"), "end_turn"),
         (ModelResponse([], finish_reason="content_filter"), "refusal"),
         (ModelResponse([TextPart("a")]), "end_turn"),
+        (ModelResponse([TextPart("a")], finish_reason="error"), "max_tokens"),
+        (ModelResponse([TextPart("a")], provider_details={"finish_reason": "insufficient_resource"}), "max_tokens"),
         (ModelResponse([], provider_details={"finish_reason": "stop_sequence"}, finish_reason="stop"), "stop_sequence"),
         (ModelResponse([CALL], provider_details={"finish_reason": "stop"}, finish_reason="stop"), "tool_use"),
     ],
