@@ -1,18 +1,38 @@
-"""An answer as an Anthropic message: its content blocks, the reason why it stopped, and its usage."""
+"""An answer as an Anthropic message: its content blocks, the reason why it stopped, and its usage.
+
+Thinking is told where it is Anthropic's own. Of others' it could not be: agents send it back, and the API refuses a
+conversation with thinking that it has not signed itself.
+"""
 
 from typing import Any
 
-import msgspec
-from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
+from pydantic_ai.messages import (
+    INVALID_JSON_KEY,
+    ModelResponse,
+    ModelResponsePart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+)
 from pydantic_ai.usage import RequestUsage
+from pydantic_core import from_json
 
+from seawall.translate.answer import encoded, finish
 from seawall.translate.anthropic_content import REDACTED
+from seawall.translate.calls import fitting
 from seawall.translate.types import Asked
 
 _OWN_REASONS = frozenset(
     {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded"}
 )
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal", "tool_call": "tool_use"}
+_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+    "tool_call": "tool_use",
+    # The dialect has no word for an error but this one, which does not pass for whole.
+    "error": "max_tokens",
+}
 
 # Who makes signatures that Anthropic's models take back.
 _SIGNERS = frozenset({"anthropic", "amazon-bedrock", "bedrock"})
@@ -22,7 +42,7 @@ def whole(asked: Asked, response: ModelResponse, model: str) -> bytes:
     """See `AgentSide.whole`."""
     content = [block for part in response.parts if (block := _block(part)) is not None]
     ended = ending(response)
-    return msgspec.json.encode(message(asked, model, content, usage(response.usage)) | ended)
+    return encoded(message(asked, model, content, usage(response.usage)) | ended)
 
 
 def message(asked: Asked, model: str, content: list[dict[str, Any]], counts: dict[str, Any]) -> dict[str, Any]:
@@ -76,11 +96,26 @@ def is_redacted(part: ThinkingPart) -> bool:
     return part.id == REDACTED and bool(signature(part))
 
 
+def _input(args: object) -> dict[str, Any]:
+    """A call's arguments as an object. Those of an answer that was cut off end where it did, as the SDK reads them in
+    a stream."""
+    if isinstance(args, dict):
+        return args
+    if not isinstance(args, str) or not args.strip():
+        return {}
+    try:
+        found = from_json(args, allow_partial=True)
+    except ValueError:
+        found = args
+    # No object at all: so that the agent's own check of the arguments tells what the model said.
+    return found if isinstance(found, dict) else {INVALID_JSON_KEY: args}
+
+
 def _stop_reason(response: ModelResponse, own: object) -> str:
     calls = any(isinstance(part, ToolCallPart) for part in response.parts)
     if own in _OWN_REASONS and isinstance(own, str):
         return own
-    reason = _REASONS.get(response.finish_reason or "stop", "end_turn")
+    reason = _REASONS[finish(response) or "stop"]
     # With a forced call OpenAI says `stop`; agents look for calls only where the reason tells of them.
     if reason in ("end_turn", "tool_use"):
         return "tool_use" if calls else "end_turn"
@@ -95,9 +130,14 @@ def _block(part: ModelResponsePart) -> dict[str, Any] | None:
             return {"type": "text", "text": part.content, "citations": None}
         case ThinkingPart() if is_redacted(part):
             return {"type": "redacted_thinking", "data": part.signature}
-        case ThinkingPart() if part.content or signature(part):
+        case ThinkingPart() if signature(part):
             return {"type": "thinking", "thinking": part.content, "signature": signature(part)}
         case ToolCallPart():
-            return {"type": "tool_use", "id": part.tool_call_id, "name": part.tool_name, "input": part.args_as_dict()}
+            return {
+                "type": "tool_use",
+                "id": fitting(part.tool_call_id),
+                "name": part.tool_name,
+                "input": _input(part.args),
+            }
         case _:
             return None

@@ -24,6 +24,7 @@ from pydantic_ai.messages import (
 )
 
 from seawall.translate.anthropic_fields import Fields
+from seawall.translate.calls import Calls
 
 ANTHROPIC = "anthropic"
 """How pydantic-ai calls the provider whose signatures on thinking are Anthropic's own."""
@@ -44,10 +45,10 @@ _TEXT = "text/plain"
 
 @dataclass(slots=True)
 class Conversation:
-    """Messages as far as they have been read. `tools`: the name of every tool call so far, by its id."""
+    """Messages as far as they have been read, and the tool calls in them."""
 
     messages: list[ModelMessage] = field(default_factory=list)
-    tools: dict[str, str] = field(default_factory=dict)
+    calls: Calls = field(default_factory=Calls)
 
     def add(self, turn: Fields) -> None:
         """Read one element of `messages`."""
@@ -88,18 +89,20 @@ class Conversation:
         return parts
 
     def _result(self, block: Fields) -> ToolReturnPart[object]:
-        call = block.need("tool_use_id", str, "")
-        if call and call not in self.tools:
+        given = block.need("tool_use_id", str, "")
+        name, call = self.calls.answer(given) or ("", "")
+        if given and not call:
             block.refuse("tool_use_id", "names no tool call before it")
         failed = block.take("is_error", bool)
         found = []
         for inner in block.blocks("content"):
-            if (item := content(inner)) is not None:
+            # Empty words say nothing, and Anthropic refuses them.
+            if item := content(inner):
                 found.append(item)
         block.close(HARMLESS)
         # One text is said as such: providers whose tool results are strings get it without quotes and brackets.
-        value = found[0] if len(found) == 1 and isinstance(found[0], str) else found or ""
-        result: ToolReturnPart[object] = ToolReturnPart(self.tools.get(call, ""), value, call)
+        value = found[0] if len(found) == 1 and isinstance(found[0], str) else found
+        result: ToolReturnPart[object] = ToolReturnPart(name, value, call)
         return replace(result, outcome="failed") if failed else result
 
     def _assistant(self, block: Fields) -> ModelResponsePart | None:
@@ -128,8 +131,7 @@ class Conversation:
         if caller is not None and caller.kind != "direct":
             block.refuse("caller", "is a server tool")
         block.close(HARMLESS)
-        self.tools[call] = name
-        return ToolCallPart(tool_name=name, args=args, tool_call_id=call)
+        return ToolCallPart(tool_name=name, args=args, tool_call_id=self.calls.make(call, name))
 
 
 def texts(blocks: list[Fields]) -> list[str]:

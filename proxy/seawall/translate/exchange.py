@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from seawall.faults import Code, Fault
-from seawall.translate.openai_answer import ReplacedError
+from seawall.translate.answer import ReplacedError
 from seawall.translate.provider import Answering, Asking, ask
 from seawall.translate.types import AgentSide, Asked, StreamWriter
 from seawall.types import Headers, Usage, header

@@ -7,19 +7,23 @@ without a word, and here nothing that an agent asked for is dropped silently.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import (
     AudioUrl,
     BinaryContent,
     DocumentUrl,
     ImageUrl,
     ModelRequest,
+    ModelResponse,
     ToolReturnPart,
     UploadedFile,
     UserPromptPart,
     VideoUrl,
 )
 from pydantic_ai.models import Model
+from pydantic_ai.profiles.anthropic import ANTHROPIC_THINKING_BUDGET_MAP
 
+from seawall.translate.schemas import has_free_objects
 from seawall.translate.types import Asked
 
 
@@ -43,6 +47,14 @@ class Limits:
     """The profile's flag of models that take no sampling settings at all."""
     reasoning: str = ""
     """The profile's flag of models that ignore them while they reason."""
+    budgeted: bool = False
+    """Its models think within `max_tokens`, and then take neither sampling settings nor a forced call."""
+    closed: bool = False
+    """Structured output has no objects but those whose fields are listed."""
+    schema_beside_tools: str = ""
+    """The profile's flag of models that keep to a schema also where they have tools; all do where there is none."""
+    goes_on: bool = True
+    """An assistant's last words are gone on with, where OpenAI's models answer anew."""
 
 
 _TEXTS = ("text/plain", "text/csv", "text/html", "text/markdown", "application/json")
@@ -56,6 +68,7 @@ OPENAI = Limits(
     tiers=frozenset({"auto", "default", "flex", "priority"}),
     sampling=("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "openai_logprobs"),
     reasoning="openai_supports_reasoning",
+    goes_on=False,
 )
 
 MESSAGES = Limits(
@@ -65,6 +78,8 @@ MESSAGES = Limits(
     most={"temperature": 1.0},
     tiers=frozenset({"auto", "default"}),
     no_sampling="anthropic_disallows_sampling_settings",
+    budgeted=True,
+    closed=True,
 )
 
 GEMINI = Limits(
@@ -73,6 +88,7 @@ GEMINI = Limits(
     urls=frozenset(),
     most={"temperature": 2.0, "stop_sequences": 5},
     tiers=frozenset({"auto", "default"}),
+    schema_beside_tools="google_supports_tool_combination",
 )
 
 # Values that say the same as saying nothing.
@@ -87,6 +103,9 @@ _NOTHING: Mapping[str, tuple[object, ...]] = {
 }
 
 
+_LEAST_TOP_P = 0.95
+_BUDGETS: Mapping[object, int] = dict(ANTHROPIC_THINKING_BUDGET_MAP.items())
+
 # Settings that only one provider's models read, by how their names begin; and those that are said in a common one too.
 _OWNERS = ("anthropic_", "google_", "openai_")
 _TWICE = frozenset({"anthropic_thinking", "anthropic_effort"})
@@ -94,18 +113,23 @@ _TWICE = frozenset({"anthropic_thinking", "anthropic_effort"})
 
 def misfits(model: Model, limits: Limits, asked: Asked) -> tuple[str, ...]:
     """What of a request this model cannot be asked, each as `field: why`."""
-    return (*_settings(model, limits, asked), *_output(model, asked), *_files(limits, asked))
-
-
-def _settings(model: Model, limits: Limits, asked: Asked) -> Iterator[str]:
     given: dict[str, object] = {**asked.settings}
     said = {name: value for name, value in given.items() if value not in _NOTHING.get(name, ())}
     profile: Mapping[str, object] = {**model.profile}
+    return (
+        *_settings(model, limits, profile, said),
+        *(_of_anthropic(profile, said) if limits.budgeted else ()),
+        *_output(model, limits, asked),
+        *_messages(limits, asked),
+    )
+
+
+def _settings(model: Model, limits: Limits, profile: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
     unknown = {*model.unsupported_settings, *_names(profile.get("openai_unsupported_model_settings"))}
     for name, value in said.items():
         foreign = name.startswith(_OWNERS) and not name.startswith(limits.own) and name not in _TWICE
         if name in unknown or (foreign and value):
-            yield f"{name}: the provider has none"
+            yield f"{_asked_as(name)}: the provider has none"
     for name, most in limits.most.items():
         value = said.get(name)
         size = len(value) if isinstance(value, list) else value
@@ -119,6 +143,36 @@ def _settings(model: Model, limits: Limits, asked: Asked) -> Iterator[str]:
         for name in limits.sampling:
             if name in said:
                 yield f"{name}: the model takes none"
+
+
+def _asked_as(name: str) -> str:
+    """A setting's name as agents know it."""
+    owner = next((one for one in _OWNERS if name.startswith(one)), "")
+    return name.removeprefix(owner)
+
+
+def _of_anthropic(profile: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
+    """What Anthropic's API refuses of settings together. Source: its documentation of extended thinking."""
+    if "temperature" in said and "top_p" in said:
+        yield "top_p: the provider takes it or temperature"
+    thinking = said.get("thinking")
+    if not thinking:
+        return
+    for name in ("temperature", "top_k"):
+        if name in said:
+            yield f"{name}: the model takes none while it thinks"
+    top_p = said.get("top_p")
+    if isinstance(top_p, int | float) and top_p < _LEAST_TOP_P:
+        yield f"top_p: the model takes at least {_LEAST_TOP_P:g} while it thinks"
+    if profile.get("anthropic_supports_adaptive_thinking"):
+        return
+    own = said.get("anthropic_thinking")
+    budget = own.get("budget_tokens") if isinstance(own, dict) else _BUDGETS.get(thinking)
+    most = said.get("max_tokens")
+    if isinstance(most, int) and isinstance(budget, int) and most <= budget:
+        yield f"max_tokens: the model thinks for {budget} before it answers"
+    if said.get("tool_choice") == "required" or isinstance(said.get("tool_choice"), list):
+        yield "tool_choice: the model cannot be made to call a tool while it thinks"
 
 
 def _ignores_sampling(limits: Limits, profile: Mapping[str, object], said: Mapping[str, object]) -> bool:
@@ -135,14 +189,40 @@ def _ignores_sampling(limits: Limits, profile: Mapping[str, object], said: Mappi
     return bool(profile.get("thinking_enabled_by_default") if thinking is None else thinking)
 
 
-def _output(model: Model, asked: Asked) -> Iterator[str]:
-    if asked.parameters.output_mode == "native" and not model.profile.get("supports_json_schema_output"):
-        yield "output schema: the model keeps to none"
+def _output(model: Model, limits: Limits, asked: Asked) -> Iterator[str]:
     if asked.parameters.function_tools and not model.profile.get("supports_tools", True):
         yield "tools: the model calls none"
+    output = asked.parameters.output_object
+    if asked.parameters.output_mode != "native" or output is None:
+        return
+    profile: Mapping[str, object] = {**model.profile}
+    if not profile.get("supports_json_schema_output"):
+        yield "output schema: the model keeps to none"
+    elif asked.parameters.function_tools and not profile.get(
+        limits.schema_beside_tools, not limits.schema_beside_tools
+    ):
+        yield "output schema: the model keeps to none while it has tools"
+    elif limits.closed and has_free_objects(output.json_schema):
+        # pydantic-ai would forbid all fields of such an object, and the answer to it would be `{}`.
+        yield "output schema: the provider knows no object whose fields are not listed"
+    else:
+        yield from _unprepared(model, asked)
 
 
-def _files(limits: Limits, asked: Asked) -> Iterator[str]:
+def _unprepared(model: Model, asked: Asked) -> Iterator[str]:
+    """What pydantic-ai finds in a schema that it brings to the provider's form."""
+    try:
+        model.prepare_request(asked.settings.copy(), asked.parameters)
+    except UserError as error:
+        why = str(error).partition("\n")[0][:200]
+        yield f"output schema: {why}"
+    except ValueError:
+        yield "output schema: the provider does not know its form"
+
+
+def _messages(limits: Limits, asked: Asked) -> Iterator[str]:
+    if limits.goes_on and asked.messages and isinstance(asked.messages[-1], ModelResponse):
+        yield "messages: ends with the assistant's words, which the provider would go on with"
     for item in _items(asked):
         if isinstance(item, BinaryContent):
             if not item.media_type.startswith(limits.files):

@@ -18,7 +18,9 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from seawall.translate.openai_answer import arguments, encoded, measured, reasoning_tokens, refusal, rest
+from seawall.translate.answer import arguments, encoded, finish, rest, untold
+from seawall.translate.calls import fitting
+from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
 
 _FINISH = {"length": "length", "content_filter": "content_filter", "error": "length"}
@@ -38,7 +40,7 @@ def whole(asked: Asked, response: ModelResponse, model: str) -> bytes:
     if calls:
         message["tool_calls"] = [
             {
-                "id": call.tool_call_id,
+                "id": fitting(call.tool_call_id),
                 "type": "function",
                 "function": {"name": call.tool_name, "arguments": arguments(call.args)},
             }
@@ -63,7 +65,7 @@ def _finish(response: ModelResponse) -> str:
     """Providers that end a turn of tool calls with a plain stop are common; agents go by this word."""
     if refusal(response):
         return "stop"
-    early = _FINISH.get(response.finish_reason or "")
+    early = _FINISH.get(finish(response) or "")
     if early:
         return early
     return "tool_calls" if any(isinstance(part, ToolCallPart) for part in response.parts) else "stop"
@@ -129,9 +131,9 @@ class ChatWriter:
         return b""
 
     def end(self, response: ModelResponse) -> bytes:
-        written = b"" if self._texts or self._calls else self._untold(response)
+        written = b"" if self._texts or self._calls else b"".join(map(self.event, untold(response)))
         for call in self._calls.values():
-            if not call.told:
+            if not call.told.strip():
                 written += self._arguments(call, arguments(call.held))
         if words := refusal(response):
             written += self._delta({"refusal": words})
@@ -141,11 +143,6 @@ class ChatWriter:
         if self._asked.include_usage and (usage := _usage(response.usage)) is not None:
             written += self._chunk([], usage)
         return written + b"data: [DONE]\n\n"
-
-    def _untold(self, response: ModelResponse) -> bytes:
-        """An answer that came without events."""
-        starts = (PartStartEvent(index=index, part=part) for index, part in enumerate(response.parts))
-        return b"".join(map(self.event, starts))
 
     def _text(self, index: int, content: str) -> bytes:
         if not content:
@@ -158,7 +155,9 @@ class ChatWriter:
         if call is None:
             call = self._calls[index] = _Call(len(self._calls))
             function = {"name": part.tool_name, "arguments": ""}
-            told = self._tool({"index": call.index, "id": part.tool_call_id, "type": "function", "function": function})
+            told = self._tool(
+                {"index": call.index, "id": fitting(part.tool_call_id), "type": "function", "function": function}
+            )
         else:
             told = b""
         if isinstance(part.args, str):

@@ -7,7 +7,18 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from seawall.translate import openai_settings as settings_
-from seawall.translate.openai_parts import CACHE_HINT, Findings, Json, audio, decoded, document, image, quoted, words
+from seawall.translate.openai_parts import (
+    CACHE_HINT,
+    Findings,
+    Json,
+    audio,
+    document,
+    image,
+    opened,
+    quoted,
+    text,
+    words,
+)
 from seawall.translate.openai_turns import Turns, joined
 from seawall.translate.types import Asked
 
@@ -34,6 +45,7 @@ _NAMED = {"name": "other providers do not tell speakers of the same role apart"}
 _ASSISTANT = _NAMED | {
     "audio": "an earlier spoken answer is known to the account that holds it only",
     "function_call": "the deprecated form of tool_calls",
+    "prefix": "other providers do not go on with an answer",
 }
 _TEXT = {"text": "text"}
 _SAID = {"text": "text", "refusal": "refusal"}
@@ -42,11 +54,7 @@ _SAID = {"text": "text", "refusal": "refusal"}
 def read(body: bytes, *, created: int, id_: str) -> Asked:
     """See `AgentSide.read`."""
     found = Findings()
-    request = decoded(body)
-    if request is None:
-        found.refuse("body", "not a JSON object")
-        request = {}
-    found.sort("", request, CARRIED, HARMLESS, UNFIT)
+    request = opened(found, body, CARRIED, HARMLESS, UNFIT)
     tools = [one for at, tool in found.objects(request, "tools") if (one := _tool(found, at, tool)) is not None]
     stream = found.take(request, "stream", bool) or False
     options = found.take(request, "stream_options", dict) or {}
@@ -171,12 +179,7 @@ def _user(found: Findings, at: str, message: Json) -> list[UserContent]:
 def _part(found: Findings, at: str, part: Json) -> UserContent | None:
     match part.get("type"):
         case "text":
-            found.sort(f"{at}.", part, ("type", "text"), (CACHE_HINT,))
-            text = part.get("text")
-            if not isinstance(text, str):
-                found.refuse(f"{at}.text", "not a text")
-                return None
-            return text
+            return text(found, at, part)
         case "image_url":
             found.sort(f"{at}.", part, ("type", "image_url"), (CACHE_HINT,))
             # Mistral's client sends the bare address.
@@ -187,8 +190,7 @@ def _part(found: Findings, at: str, part: Json) -> UserContent | None:
             found.sort(where, spec, ("url", "detail"))
             return image(found, where.rstrip("."), spec.get("url"), spec.get("detail"))
         case "input_audio":
-            found.sort(f"{at}.", part, ("type", "input_audio"), (CACHE_HINT,))
-            return audio(found, f"{at}.input_audio", part.get("input_audio"))
+            return audio(found, at, part)
         case "file":
             found.sort(f"{at}.", part, ("type", "file"), (CACHE_HINT,))
             where, spec = settings_.inner(found, at, part, "file")
@@ -202,7 +204,10 @@ def _part(found: Findings, at: str, part: Json) -> UserContent | None:
 def _assistant(found: Findings, at: str, message: Json, turns: Turns) -> None:
     """A refusal is carried as what the model said. Citations stay behind; the reasoning that some servers add does
     not."""
-    carried = ("role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content")
+    carried = ["role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content"]
+    if message.get("prefix") is False:
+        # So Mistral's client says that there is nothing to go on with.
+        carried.append("prefix")
     found.sort(f"{at}.", message, carried, ("annotations",), _ASSISTANT)
     parts: list[ModelResponsePart] = []
     for field in ("reasoning", "reasoning_content"):
@@ -210,7 +215,7 @@ def _assistant(found: Findings, at: str, message: Json, turns: Turns) -> None:
             parts.append(ThinkingPart(thought))
             break  # servers that send both send the same
     if message.get("content") is not None:
-        parts += [TextPart(text) for text in words(found, f"{at}.content", message["content"], _SAID)]
+        parts += [TextPart(one) for one in words(found, f"{at}.content", message["content"], _SAID)]
     if refusal := found.take(message, "refusal", str, f"{at}."):
         parts.append(TextPart(refusal))
     for where, call in found.objects(message, "tool_calls", f"{at}."):

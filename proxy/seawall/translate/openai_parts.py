@@ -35,6 +35,18 @@ def decoded(body: bytes) -> Json | None:
     return request if isinstance(request, dict) else None
 
 
+def opened(
+    found: "Findings", body: bytes, carried: Container[str], harmless: Container[str], unfit: Mapping[str, str]
+) -> Json:
+    """A request's object, its own fields judged; an empty one where the body is none."""
+    request = decoded(body)
+    if request is None:
+        found.refuse("body", "not a JSON object")
+        request = {}
+    found.sort("", request, carried, harmless, unfit)
+    return request
+
+
 def quoted(value: object) -> str:
     """A name out of a request, short enough for a log."""
     return f'"{value[:40]}"' if isinstance(value, str) else "this value"
@@ -142,8 +154,20 @@ def image(found: Findings, at: str, url: object, detail: object) -> File | None:
     return None
 
 
-def audio(found: Findings, at: str, part: object) -> BinaryContent | None:
-    """An `input_audio` object: base64 data and a format."""
+def text(found: Findings, at: str, holder: Json) -> str | None:
+    """A part that is a text."""
+    found.sort(f"{at}.", holder, ("type", "text"), (CACHE_HINT,))
+    said = holder.get("text")
+    if isinstance(said, str):
+        return said
+    found.refuse(f"{at}.text", "not a text")
+    return None
+
+
+def audio(found: Findings, at: str, holder: Json) -> BinaryContent | None:
+    """A part with an `input_audio` object: base64 data and a format."""
+    found.sort(f"{at}.", holder, ("type", "input_audio"), (CACHE_HINT,))
+    at, part = f"{at}.input_audio", holder.get("input_audio")
     if not isinstance(part, dict):
         found.refuse(at, "not an object")
         return None

@@ -1,20 +1,22 @@
-"""Writes responses: the object with its output items. Reasoning is told only to an agent that asked for a summary of
-it; what is left out of an answer can not come back in a next request, where the API would look for it by its id.
+"""Writes responses: the object with its output items. Reasoning is left out, also where a summary of it was asked for:
+agents send it back with the next request, where the API looks for it by its id and refuses what it does not find.
 """
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
+from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ToolCallPart
 from pydantic_ai.usage import RequestUsage
 
-from seawall.translate.openai_answer import arguments, encoded, measured, reasoning_tokens, refusal
+from seawall.translate.answer import arguments, encoded, finish
+from seawall.translate.calls import fitting
+from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
 
-Kind = Literal["message", "refusal", "reasoning", "function_call"]
+Kind = Literal["message", "refusal", "function_call"]
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
-_PREFIX: dict[Kind, str] = {"message": "msg", "refusal": "msg", "reasoning": "rs", "function_call": "fc"}
+_PREFIX: dict[Kind, str] = {"message": "msg", "refusal": "msg", "function_call": "fc"}
 
 _DEFAULTS: dict[str, Any] = {
     "instructions": None,
@@ -45,7 +47,7 @@ _REASON = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One item of the output, whole or growing. text: of a message, a refusal or a summary, or a call's arguments."""
+    """One item of the output, whole or growing. text: of a message or a refusal, or a call's arguments."""
 
     kind: Kind
     text: str = ""
@@ -62,60 +64,35 @@ class Item:
         self.id_, self.index = f"{_PREFIX[self.kind]}_{asked.id_}{index:02x}", index
 
     def content(self) -> dict[str, Any]:
-        """The one content part of a message, or the one summary of reasoning."""
-        match self.kind:
-            case "refusal":
-                return {"type": "refusal", "refusal": self.text}
-            case "reasoning":
-                return {"type": "summary_text", "text": self.text}
+        """The one content part of a message."""
+        if self.kind == "refusal":
+            return {"type": "refusal", "refusal": self.text}
         return {"type": "output_text", "annotations": [], "logprobs": [], "text": self.text}
 
     def json(self, status: Status) -> dict[str, Any]:
         """in_progress: as it is when it is added, with nothing in it."""
         new = status == "in_progress"
-        match self.kind:
-            case "reasoning":
-                return {"id": self.id_, "type": "reasoning", "summary": [] if new else [self.content()]}
-            case "function_call":
-                return {
-                    "id": self.id_,
-                    "type": "function_call",
-                    "status": status,
-                    "arguments": "" if new else self.text,
-                    "call_id": self.call_id,
-                    "name": self.name,
-                }
+        if self.kind == "function_call":
+            return {
+                "id": self.id_,
+                "type": "function_call",
+                "status": status,
+                "arguments": "" if new else self.text,
+                "call_id": self.call_id,
+                "name": self.name,
+            }
         content = [] if new else [self.content()]
         return {"id": self.id_, "type": "message", "status": status, "content": content, "role": "assistant"}
 
 
-def item(asked: Asked, part: ModelResponsePart) -> Item | None:
-    """The item that a part begins, without text and place; None where it is not told."""
-    match part:
-        case TextPart():
-            return Item("message")
-        case ThinkingPart() if shows_reasoning(asked):
-            return Item("reasoning")
-        case ToolCallPart():
-            return Item("function_call", name=part.tool_name, call_id=part.tool_call_id)
-    return None
-
-
-def shows_reasoning(asked: Asked) -> bool:
-    """Whether the agent asked for summaries of the reasoning."""
-    reasoning = (asked.echo or {}).get("reasoning")
-    return isinstance(reasoning, dict) and bool(reasoning.get("summary") or reasoning.get("generate_summary"))
+def called(part: ToolCallPart) -> Item:
+    """The item of a call, without arguments and place."""
+    return Item("function_call", name=part.tool_name, call_id=fitting(part.tool_call_id))
 
 
 def whole(asked: Asked, response: ModelResponse, model: str) -> bytes:
     """See `AgentSide.whole`."""
-    output: list[Item] = []
-    for part in response.parts:
-        one = item(asked, part)
-        # A thought whose words the provider keeps to itself has nothing to tell.
-        if one is not None and (text := _text(part)):
-            one.text = text
-            output.append(one)
+    output = [one for part in response.parts if (one := _item(part)) is not None]
     if words := refusal(response):
         output.append(Item("refusal", words))
     for index, one in enumerate(output):
@@ -123,17 +100,19 @@ def whole(asked: Asked, response: ModelResponse, model: str) -> bytes:
     return encoded(finished(asked, response, model, output))
 
 
-def _text(part: ModelResponsePart) -> str:
+def _item(part: ModelResponsePart) -> Item | None:
     match part:
-        case TextPart(content=content) | ThinkingPart(content=content):
-            return content
+        case TextPart(content=content) if content:
+            return Item("message", content)
         case ToolCallPart(args=args):
-            return arguments(args)
-    return ""
+            one = called(part)
+            one.text = arguments(args)
+            return one
+    return None
 
 
 def status_of(response: ModelResponse) -> Status:
-    match response.finish_reason:
+    match finish(response):
         case "error":
             return "failed"
         case "length":

@@ -15,6 +15,7 @@ from seawall.translate.openai_parts import (
     document,
     image,
     quoted,
+    text,
     words,
 )
 from seawall.translate.openai_turns import Turns, joined
@@ -63,7 +64,7 @@ def _message(found: Findings, at: str, item: Json, turns: Turns) -> None:
             turns.user(content if isinstance(content, str) else _content(found, f"{at}.", item, "content"))
         case "assistant":
             id_ = found.take(item, "id", str, f"{at}.")
-            turns.assistant(*(TextPart(text, id=id_) for text in words(found, f"{at}.content", content, _OUTPUT)))
+            turns.assistant(*(TextPart(one, id=id_) for one in words(found, f"{at}.content", content, _OUTPUT)))
         case role:
             found.refuse(f"{at}.role", f"{quoted(role)} cannot be carried")
 
@@ -82,12 +83,7 @@ def _content(found: Findings, at: str, holder: Json, name: str) -> list[UserCont
 def _part(found: Findings, at: str, part: Json) -> str | File | None:
     match part.get("type"):
         case "input_text":
-            found.sort(f"{at}.", part, ("type", "text"), (CACHE_HINT,))
-            text = part.get("text")
-            if not isinstance(text, str):
-                found.refuse(f"{at}.text", "not a text")
-                return None
-            return text
+            return text(found, at, part)
         case "input_image":
             found.sort(f"{at}.", part, ("type", "image_url", "file_id", "detail"), (CACHE_HINT,))
             if part.get("file_id") is not None:
@@ -95,8 +91,7 @@ def _part(found: Findings, at: str, part: Json) -> str | File | None:
                 return None
             return image(found, f"{at}.image_url", part.get("image_url"), part.get("detail"))
         case "input_audio":
-            found.sort(f"{at}.", part, ("type", "input_audio"), (CACHE_HINT,))
-            return audio(found, f"{at}.input_audio", part.get("input_audio"))
+            return audio(found, at, part)
         case "input_file":
             # How finely its pages are looked at is for each provider to choose.
             known = ("type", "file_data", "file_id", "file_url", "filename")
@@ -141,4 +136,4 @@ def _reasoning(found: Findings, at: str, item: Json, turns: Turns) -> None:
     for field, kinds in (("summary", _SUMMARY), ("content", _REASONING)):
         if item.get(field) is not None:
             texts = words(found, f"{at}.{field}", item[field], kinds)
-            turns.assistant(*(ThinkingPart(text, id=id_) for text in texts if text))
+            turns.assistant(*(ThinkingPart(one, id=id_) for one in texts if one))

@@ -11,7 +11,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from seawall.translate import openai_settings as settings_
-from seawall.translate.openai_parts import Findings, Json, decoded, quoted
+from seawall.translate.openai_parts import Findings, Json, opened, quoted
 from seawall.translate.openai_responses_input import items
 from seawall.translate.openai_turns import Turns
 from seawall.translate.types import Asked
@@ -25,7 +25,7 @@ CARRIED = frozenset({
 
 HARMLESS: dict[str, str] = settings_.HARMLESS | {
     "max_tool_calls": "limits tools that the provider runs, of which there are none",
-    "store": "see above",
+    "store": "nothing in the answer depends on it, and the answer says that it was not kept",
     "truncation": "a conversation that is too long is refused there, never cut",
 }
 
@@ -36,6 +36,12 @@ UNFIT: dict[str, str] = settings_.UNFIT | {
     "image": "how images are compressed is OpenAI's own matter",
     "previous_response_id": "known to the account that holds the response only",
     "prompt": "a prompt template is known to the account that holds it only",
+}
+
+HARMLESS_OF_REASONING: dict[str, str] = {
+    "context": "says which reasoning of its own a model reads again",
+    "generate_summary": "the older name of summary",
+    "summary": "of another provider's reasoning; sent back by the agent, it would not be found under its id",
 }
 
 INCLUDED: dict[str, str] = {
@@ -58,11 +64,7 @@ _ECHOED = (
 def read(body: bytes, *, created: int, id_: str) -> Asked:
     """See `AgentSide.read`."""
     found = Findings()
-    request = decoded(body)
-    if request is None:
-        found.refuse("body", "not a JSON object")
-        request = {}
-    found.sort("", request, CARRIED, HARMLESS, UNFIT)
+    request = opened(found, body, CARRIED, HARMLESS, UNFIT)
     tools = [one for at, tool in found.objects(request, "tools") if (one := _tool(found, at, tool)) is not None]
     text = found.take(request, "text", dict) or {}
     found.sort("text.", text, ("format", "verbosity"))
@@ -128,9 +130,6 @@ def _settings(found: Findings, request: Json, text: Json, tools: list[ToolDefini
 
 
 def _reasoning(found: Findings, reasoning: Json, settings: dict[str, object]) -> None:
-    """The summary is the answer's matter. `context` says which reasoning of its own a model reads again."""
-    found.sort("reasoning.", reasoning, ("effort", "mode", "summary", "generate_summary"), ("context",))
+    found.sort("reasoning.", reasoning, ("effort", "mode"), HARMLESS_OF_REASONING)
     settings_.effort(found, reasoning, "effort", settings, "reasoning.")
     found.choice(reasoning, "mode", ("standard",), "reasoning.")
-    for name in ("summary", "generate_summary"):
-        found.choice(reasoning, name, ("auto", "concise", "detailed"), "reasoning.")

@@ -13,14 +13,13 @@ from pydantic_ai.messages import (
     PartStartEvent,
     TextPart,
     TextPartDelta,
-    ThinkingPart,
-    ThinkingPartDelta,
     ToolCallPart,
     ToolCallPartDelta,
 )
 
-from seawall.translate.openai_answer import ReplacedError, arguments, encoded, refusal, rest
-from seawall.translate.openai_responses_answer import Item, Status, beginning, finished, item, last_status, status_of
+from seawall.translate.answer import ReplacedError, arguments, encoded, rest, untold
+from seawall.translate.openai_answer import refusal
+from seawall.translate.openai_responses_answer import Item, Status, beginning, called, finished, last_status, status_of
 from seawall.translate.types import Asked
 
 
@@ -43,22 +42,18 @@ class ResponsesWriter:
 
     def event(self, event: ModelResponseStreamEvent) -> bytes:
         match event:
-            case PartStartEvent(index=index, part=TextPart(content=content) as part):
-                return self._start(index, part, content)
-            case PartStartEvent(index=index, part=ThinkingPart(content=content) as part):
-                return self._start(index, part, content)
+            case PartStartEvent(index=index, part=TextPart(content=content)):
+                return self._start(index, content)
             case PartStartEvent(index=index, part=ToolCallPart() as part):
                 return self._call(index, part)
             case PartDeltaEvent(index=index, delta=TextPartDelta(content_delta=delta)):
                 return self._more(index, delta)
-            case PartDeltaEvent(index=index, delta=ThinkingPartDelta(content_delta=delta)):
-                return self._more(index, delta or "")
             case PartDeltaEvent(index=index, delta=ToolCallPartDelta() as delta) if index in self._items:
                 return self._grow(index, delta)
         return b""
 
     def end(self, response: ModelResponse) -> bytes:
-        written = b"" if self._output else self._untold(response)
+        written = b"" if self._output else b"".join(map(self.event, untold(response)))
         if words := refusal(response):
             written += self._refuse(words)
         last = last_status(response)
@@ -68,34 +63,20 @@ class ResponsesWriter:
         answer = finished(self._asked, response, self._model, self._output)
         return written + self._say(f"response.{status_of(response)}", response=answer)
 
-    def _untold(self, response: ModelResponse) -> bytes:
-        """An answer that came without events."""
-        starts = (PartStartEvent(index=index, part=part) for index, part in enumerate(response.parts))
-        return b"".join(map(self.event, starts))
-
     def _refuse(self, words: str) -> bytes:
         one = Item("refusal", words)
         return self._open(one) + self._say("response.refusal.delta", one, content_index=0, delta=words)
 
-    def _start(self, index: int, part: TextPart | ThinkingPart, content: str) -> bytes:
-        """An item begins with its first words, since a thought may have none to tell."""
-        told = self._items.get(index)
-        if told is not None:
-            return self._more(index, rest(told.text, content))
-        one = item(self._asked, part)
-        if one is None:
-            return b""
-        self._items[index] = one
-        return self._more(index, content)
+    def _start(self, index: int, content: str) -> bytes:
+        """An item begins with its first words."""
+        one = self._items.setdefault(index, Item("message"))
+        return self._more(index, rest(one.text, content))
 
     def _call(self, index: int, part: ToolCallPart) -> bytes:
         written = b""
         if index not in self._items:
-            one = item(self._asked, part)
-            if one is None:
-                return b""
-            self._items[index] = one
-            written = self._open(one)
+            self._items[index] = called(part)
+            written = self._open(self._items[index])
         if isinstance(part.args, str):
             return written + self._more(index, rest(self._items[index].text, part.args))
         self._items[index].held = part.args
@@ -125,21 +106,14 @@ class ResponsesWriter:
         one.place(self._asked, len(self._output))
         self._output.append(one)
         written += self._say("response.output_item.added", one, item=one.json("in_progress"))
-        match one.kind:
-            case "message" | "refusal":
-                part = one.content() | {"refusal" if one.kind == "refusal" else "text": ""}
-                written += self._say("response.content_part.added", one, content_index=0, part=part)
-            case "reasoning":
-                part = {"type": "summary_text", "text": ""}
-                written += self._say("response.reasoning_summary_part.added", one, summary_index=0, part=part)
+        if one.kind != "function_call":
+            part = one.content() | {"refusal" if one.kind == "refusal" else "text": ""}
+            written += self._say("response.content_part.added", one, content_index=0, part=part)
         return written
 
     def _delta(self, one: Item, delta: str) -> bytes:
-        match one.kind:
-            case "message":
-                return self._say("response.output_text.delta", one, content_index=0, delta=delta, logprobs=[])
-            case "reasoning":
-                return self._say("response.reasoning_summary_text.delta", one, summary_index=0, delta=delta)
+        if one.kind == "message":
+            return self._say("response.output_text.delta", one, content_index=0, delta=delta, logprobs=[])
         return self._say("response.function_call_arguments.delta", one, delta=delta)
 
     def _close(self, one: Item, status: Status) -> bytes:
@@ -151,9 +125,6 @@ class ResponsesWriter:
             case "refusal":
                 written = self._say("response.refusal.done", one, content_index=0, refusal=one.text)
                 written += self._say("response.content_part.done", one, content_index=0, part=one.content())
-            case "reasoning":
-                written = self._say("response.reasoning_summary_text.done", one, summary_index=0, text=one.text)
-                written += self._say("response.reasoning_summary_part.done", one, summary_index=0, part=one.content())
             case "function_call":
                 written = self._arguments(one)
         one.open = False
@@ -161,9 +132,9 @@ class ResponsesWriter:
 
     def _arguments(self, one: Item) -> bytes:
         written = b""
-        if not one.text:
-            one.text = arguments(one.held)
-            written = self._delta(one, one.text)
+        if not one.text.strip():
+            written = self._delta(one, arguments(one.held))
+            one.text += arguments(one.held)
         return written + self._say("response.function_call_arguments.done", one, arguments=one.text)
 
     def _say(self, kind: str, one: Item | None = None, **fields: Any) -> bytes:

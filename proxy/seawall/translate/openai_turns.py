@@ -16,6 +16,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
+from seawall.translate.calls import Calls
 from seawall.translate.openai_parts import File, Findings
 
 _ORIGIN = "openai"
@@ -29,7 +30,7 @@ class Turns:
 
     def __init__(self, at: int) -> None:
         self._at = datetime.fromtimestamp(at, UTC)
-        self._calls: dict[str, str] = {}
+        self._calls = Calls()
         self._turns: list[ModelMessage] = []
         self._heard: list[ModelRequestPart] = []
         self._said: list[ModelResponsePart] = []
@@ -43,19 +44,21 @@ class Turns:
 
     def result(self, found: Findings, at: str, call: object, content: str | Sequence[str | File]) -> None:
         """What a tool answered. A call that was never made has no name, without which other providers take none."""
-        name = self._calls.get(call) if isinstance(call, str) else None
-        if name is None or not isinstance(call, str):
+        made = self._calls.answer(call) if isinstance(call, str) else None
+        if made is None:
             found.refuse(at, "answers no tool call of this conversation")
             return
-        value = content if isinstance(content, str) else list(content)
-        self._hear(ToolReturnPart(name, value, call, timestamp=self._at))
+        name, id_ = made
+        # A tool that said nothing has no words, rather than empty ones, which Anthropic refuses.
+        value = content if isinstance(content, str) and content else [one for one in content if one]
+        self._hear(ToolReturnPart(name, value, id_, timestamp=self._at))
 
     def assistant(self, *parts: ModelResponsePart) -> None:
         """More of the same answer, until something else is heard or `close` ends it."""
         self._end_request()
         for part in parts:
             if isinstance(part, ToolCallPart):
-                self._calls[part.tool_call_id] = part.tool_name
+                part.tool_call_id = self._calls.make(part.tool_call_id, part.tool_name)
         self._said.extend(parts)
 
     def close(self) -> None:

@@ -21,7 +21,11 @@ from seawall.translate.fit import GEMINI, MESSAGES, OPENAI, Limits
 _NO_KEY = "kept-by-seawall"
 
 # Where OpenAI's own models are, which know `max_completion_tokens` and partly nothing else.
-_OWN_HOSTS = (".openai.com", ".azure.com")
+_OPENAI = ".openai.com"
+_OWN_HOSTS = (_OPENAI, ".azure.com")
+
+# Between these stands what other models thought earlier in a conversation.
+_EARLIER = ("<earlier-reasoning>", "</earlier-reasoning>")
 
 # The last segment of a base URL that names a version of Gemini's API.
 _VERSION = re.compile(r"v\d+[a-z]*\d*")
@@ -33,7 +37,7 @@ class Row:
 
     package: of the SDK, without which there is no such model. build: (base URL, model's name, client) → model.
     dialect and operation judge the bytes. ends: a whole answer always tells why it finished, and the dialect cannot
-    tell whether it is whole.
+    tell whether it is whole. brings: what is installed to have the package.
     """
 
     package: str
@@ -44,6 +48,7 @@ class Row:
     operation: str
     credential: Callable[[bytes], tuple[bytes, bytes]]
     ends: bool = False
+    brings: str = "seawall[translate]"
 
 
 def missing(dialect: str) -> str:
@@ -57,7 +62,7 @@ def missing(dialect: str) -> str:
         found = importlib.util.find_spec(row.package) is not None
     except ModuleNotFoundError:
         found = False
-    return "" if found else f"the package {row.package} is not installed: it comes with seawall[translate]"
+    return "" if found else f"the package {row.package} is not installed: it comes with {row.brings}"
 
 
 def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
@@ -71,10 +76,14 @@ def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
     sdk = AsyncOpenAI(api_key=_NO_KEY, base_url=url, http_client=client, max_retries=0, timeout=None)
     provider = OpenAIProvider(openai_client=sdk)
     profile: ModelProfile = OpenAIModelProfile()
-    own = str(sdk.base_url.host).endswith(_OWN_HOSTS)
+    host = str(sdk.base_url.host)
+    own = host.endswith(_OWN_HOSTS)
     if not own and not (provider.model_profile(model) or {}).get("openai_supports_reasoning"):
         # The older name is the one that servers of other makers know.
         profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
+    if host.endswith(_OPENAI):
+        # Its models never reason between tags, so that what stands between some is what they say.
+        profile = OpenAIModelProfile(thinking_tags=_EARLIER)
     return CompatibleChatModel(model, provider=provider, profile=profile)
 
 
@@ -87,12 +96,13 @@ def _openai_errors() -> tuple[type[Exception], ...]:
 def _anthropic(url: str, model: str, client: httpx2.AsyncClient) -> Model:
     """The SDK appends the version itself."""
     from anthropic import AsyncAnthropic
-    from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.providers.anthropic import AnthropicProvider
+
+    from seawall.translate.anthropic_model import MessagesModel
 
     base = url.removesuffix("/v1")
     sdk = AsyncAnthropic(api_key=_NO_KEY, base_url=base, http_client=client, max_retries=0, timeout=None)
-    return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=sdk))
+    return MessagesModel(model, provider=AnthropicProvider(anthropic_client=sdk))
 
 
 def _anthropic_errors() -> tuple[type[Exception], ...]:
@@ -105,13 +115,14 @@ def _gemini(url: str, model: str, client: httpx2.AsyncClient) -> Model:
     """The SDK appends the version itself: the base URL's own, else the one that has tools and system prompts."""
     from google.genai import Client
     from google.genai.types import HttpOptions
-    from pydantic_ai.models.google import GoogleModel
     from pydantic_ai.providers.google import GoogleProvider
+
+    from seawall.translate.gemini_model import GeminiModel
 
     base, _, last = url.rpartition("/")
     version = last if _VERSION.fullmatch(last) else ""
     options = HttpOptions(base_url=base if version else url, api_version=version or "v1beta", httpx_async_client=client)
-    return GoogleModel(
+    return GeminiModel(
         model, provider=GoogleProvider(client=Client(vertexai=False, api_key=_NO_KEY, http_options=options))
     )
 
@@ -145,6 +156,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             "other",
             lambda key: (b"x-goog-api-key", key),
             ends=True,
+            brings="pydantic-ai-slim[google]",
         ),
     }
 )

@@ -27,6 +27,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.usage import RequestUsage
 
+from seawall.translate.answer import ReplacedError
 from seawall.translate.anthropic_messages import AnthropicMessages
 from seawall.translate.types import Asked
 
@@ -69,7 +70,7 @@ def events(parts: Iterable[ModelResponsePart]) -> list[ModelResponseStreamEvent]
                 start = ToolCallPart(part.tool_name, args[:3], part.tool_call_id)
                 found.append(PartStartEvent(index=index, part=start))
                 found.append(PartDeltaEvent(index=index, delta=ToolCallPartDelta(args_delta=args[3:])))
-            case ToolCallPart():
+            case ToolCallPart(args=None) | ToolCallPart(args=dict()):
                 found.append(PartStartEvent(index=index, part=part))
                 found.append(FinalResultEvent(tool_name=None, tool_call_id=None))
         found.append(PartEndEvent(index=index, part=part))
@@ -123,6 +124,8 @@ async def test_a_whole_answer_is_a_message_of_the_model_that_answered() -> None:
         (ModelResponse([TextPart("a")], finish_reason="tool_call"), "end_turn"),
         (ModelResponse([], finish_reason="content_filter"), "refusal"),
         (ModelResponse([TextPart("a")]), "end_turn"),
+        (ModelResponse([TextPart("a")], finish_reason="error"), "max_tokens"),
+        (ModelResponse([TextPart("a")], provider_details={"finish_reason": "insufficient_resource"}), "max_tokens"),
         (ModelResponse([], provider_details={"finish_reason": "stop_sequence"}, finish_reason="stop"), "stop_sequence"),
         (ModelResponse([CALL], provider_details={"finish_reason": "stop"}, finish_reason="stop"), "tool_use"),
     ],
@@ -138,10 +141,78 @@ async def test_a_refusal_keeps_its_words() -> None:
         assert message.stop_details is not None and message.stop_details.explanation == "no"
 
 
-async def test_only_signatures_that_anthropic_takes_back_are_given_out() -> None:
-    response = ModelResponse([ThinkingPart("hm", id="rs_1", signature="theirs", provider_name="openai")])
+@pytest.mark.parametrize(
+    "thought",
+    [
+        ThinkingPart("hm", id="rs_1", signature="theirs", provider_name="openai"),
+        ThinkingPart("hm", id="reasoning_content", provider_name="openai"),
+        ThinkingPart("hm"),
+    ],
+)
+async def test_thinking_that_anthropic_would_refuse_in_the_next_turn_is_not_given_out(thought: ThinkingPart) -> None:
+    response = ModelResponse([thought, TextPart("blue")])
     for message in (await read(response), await joined(written(response, events(response.parts)))):
-        assert message.content[0].to_dict() == {"type": "thinking", "thinking": "hm", "signature": ""}
+        assert [(block.type, block.to_dict().get("text")) for block in message.content] == [("text", "blue")]
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        ('{"at": "sea", "how": "clo', {"at": "sea"}),
+        ('{"at": {"x": [1, 2', {"at": {"x": [1, 2]}}),
+        ("{", {}),
+        ("", {}),
+        ("  ", {}),
+        (None, {}),
+        ('{"n": 123456789012345678901234567890}', {"n": 123456789012345678901234567890}),
+    ],
+)
+async def test_arguments_are_told_as_far_as_the_model_came(args: str | None, meant: dict[str, object]) -> None:
+    response = ModelResponse([ToolCallPart("look", args, "call_1")], finish_reason="length")
+    for message in (await read(response), await joined(written(response, events(response.parts)))):
+        (block,) = message.content
+        assert block.type == "tool_use"
+        assert (block.input, message.stop_reason) == (meant, "max_tokens")
+
+
+async def test_arguments_that_are_no_object_are_still_what_the_model_said() -> None:
+    (block,) = (await read(ModelResponse([ToolCallPart("look", "at sea", "call_1")]))).content
+    assert block.type == "tool_use"
+    assert block.input == {"INVALID_JSON": "at sea"}
+
+
+async def test_an_answer_that_came_without_events_is_told() -> None:
+    response = ModelResponse([SIGNED, SEALED, TextPart("blue"), CALL], finish_reason="tool_call")
+    assert (await joined(written(response, []))).to_dict() == (await read(response)).to_dict()
+
+
+async def test_a_part_that_starts_anew_is_told_once() -> None:
+    parts = [TextPart("blue"), ToolCallPart("look", '{"a":1}', "c")]
+    stream: list[ModelResponseStreamEvent] = [
+        PartStartEvent(index=0, part=TextPart("bl")),
+        PartStartEvent(index=0, part=parts[0]),
+        PartStartEvent(index=1, part=ToolCallPart("look", '{"a"', "c")),
+        PartStartEvent(index=1, part=parts[1]),
+    ]
+    message = await joined(written(ModelResponse(parts), stream))
+    assert message.to_dict() == (await read(ModelResponse(parts))).to_dict()
+    writer = SIDE.stream(ASKED)
+    writer.event(stream[0])
+    with pytest.raises(ReplacedError):
+        writer.event(PartStartEvent(index=0, part=TextPart("red")))
+
+
+async def test_half_a_character_is_passed_on_as_it_came() -> None:
+    halves = ["sea \ud83c", "\udf0a"]
+    whole = ModelResponse([TextPart("".join(halves))])
+    stream: list[ModelResponseStreamEvent] = [
+        PartStartEvent(index=0, part=TextPart(halves[0])),
+        PartDeltaEvent(index=0, delta=TextPartDelta(halves[1])),
+    ]
+    for message in (await read(whole), await joined(written(whole, stream))):
+        (block,) = message.content
+        assert block.type == "text"
+        assert block.text.encode("utf-16", "surrogatepass").decode("utf-16") == "sea 🌊"
 
 
 async def test_usage_arrives_at_the_end_of_a_stream() -> None:

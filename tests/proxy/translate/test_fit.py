@@ -14,12 +14,33 @@ from pydantic_ai.messages import (
     TextPart,
     ThinkingPart,
 )
+from pydantic_ai.output import OutputObjectDefinition
 
 from seawall.faults import Code, Fault
 from seawall.translate.provider import ask
 from seawall.translate.rows import missing
 from seawall.translate.types import Asked
 from seawall.upstream.pool import Pool
+
+FREE = "output schema: the provider knows no object whose fields are not listed"
+COLOUR = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "type": {"type": "object", "properties": {"a": {"enum": ["object"]}}}},
+    "required": ["name"],
+    "additionalProperties": True,
+}
+
+
+def formed(schema: dict[str, Any], *, tools: bool = False, strict: bool | None = None) -> Asked:
+    """An answer by a schema is asked for."""
+    request = asked(tools=tools)
+    output = OutputObjectDefinition(json_schema=schema, strict=strict)
+    return replace(request, parameters=replace(request.parameters, output_mode="native", output_object=output))
+
+
+def continued() -> Asked:
+    return replace(asked(), messages=[*asked().messages, ModelResponse([TextPart("The sea is")])])
+
 
 PDF = DocumentUrl("https://sea.test/a", media_type="application/pdf")
 
@@ -31,11 +52,45 @@ PDF = DocumentUrl("https://sea.test/a", media_type="application/pdf")
         ("OpenAI", asked(top_k=3), "top_k: the provider has none"),
         ("OpenAI", asked(stop_sequences=list("abcde")), "stop_sequences: the provider takes at most 4"),
         ("OpenAI", asked(thinking="high"), "thinking: the model has none"),
-        ("Anthropic", asked(openai_store=True), "openai_store: the provider has none"),
+        ("Anthropic", asked(openai_store=True), "store: the provider has none"),
         ("Anthropic", asked(seed=1), "seed: the provider has none"),
         ("Anthropic", asked(temperature=1.5), "temperature: the provider takes at most 1"),
         ("Anthropic", asked(service_tier="flex"), "service_tier: the provider has no flex"),
         ("Anthropic", asked(BinaryContent(b"a", media_type="audio/wav")), "messages: the provider takes no audio/wav"),
+        (
+            "Anthropic",
+            asked(thinking="low", max_tokens=5000, temperature=0.5),
+            "temperature: the model takes none while it thinks",
+        ),
+        ("Anthropic", asked(thinking="low", max_tokens=5000, top_k=3), "top_k: the model takes none while it thinks"),
+        (
+            "Anthropic",
+            asked(thinking="low", max_tokens=5000, top_p=0.5),
+            "top_p: the model takes at least 0.95 while it thinks",
+        ),
+        (
+            "Anthropic",
+            asked(thinking="high", max_tokens=1000),
+            "max_tokens: the model thinks for 16384 before it answers",
+        ),
+        (
+            "Anthropic",
+            asked(tools=True, thinking="low", max_tokens=5000, tool_choice="required"),
+            "tool_choice: the model cannot be made to call a tool while it thinks",
+        ),
+        ("Anthropic", asked(temperature=0.5, top_p=0.5), "top_p: the provider takes it or temperature"),
+        ("Anthropic", formed({"type": "object"}), FREE),
+        ("Anthropic", formed({"properties": {"a": {"type": ["object", "null"]}}}), FREE),
+        ("Anthropic", formed({"$defs": {"a": {"additionalProperties": {"type": "string"}}}}), FREE),
+        ("Anthropic", formed({"items": {"anyOf": [{"patternProperties": {"^a": {}}}]}}), FREE),
+        (
+            "Gemini",
+            formed(COLOUR, tools=True),
+            "output schema: the model keeps to none while it has tools",
+        ),
+        ("Anthropic", formed({"enum": [{}]}), "output schema: the provider does not know its form"),
+        ("Anthropic", continued(), "messages: ends with the assistant's words, which the provider would go on with"),
+        ("Gemini", continued(), "messages: ends with the assistant's words, which the provider would go on with"),
         ("Gemini", asked(ImageUrl("https://sea.test/a.png")), "messages: the provider takes no image-url"),
         ("OpenAI", replace(asked(), unfit=("container: has no counterpart",)), "container: has no counterpart"),
     ],
@@ -63,9 +118,23 @@ async def test_reasoning_models_take_no_sampling(pool: Pool, model: str, setting
     assert (asking.unfit(asked(**settings)) == ()) is fits
 
 
+@pytest.mark.parametrize("strict", [None, False, True])
+async def test_a_schema_that_need_not_be_kept_to_is_one_that_is_kept_to(pool: Pool, strict: bool | None) -> None:
+    upstream = Upstream(good("Anthropic"))
+    async with serving(upstream) as port:
+        asking = at(pool, "Anthropic", port).asking(MODELS["Anthropic"])
+        assert isinstance(await ask(asking, formed(COLOUR, strict=strict)), ModelResponse)
+    sent = upstream.bodies[0]["output_config"]["format"]
+    assert (sent["type"], sent["schema"]["properties"]["name"]) == ("json_schema", {"type": "string"})
+
+
+async def test_an_assistants_last_words_are_openais_to_follow(pool: Pool) -> None:
+    assert at(pool, "OpenAI", 1).asking(MODELS["OpenAI"]).unfit(continued()) == ()
+
+
 async def test_what_pydantic_ai_refuses_is_unfit_too(pool: Pool) -> None:
-    request = asked(tools=True, tool_choice="required", anthropic_thinking={"type": "enabled", "budget_tokens": 2000})
-    fault = await ask(at(pool, "Anthropic", closed_port()).asking("claude-haiku-4-5"), request)
+    request = asked(anthropic_thinking={"type": "enabled", "budget_tokens": 2000}, max_tokens=5000)
+    fault = await ask(at(pool, "Anthropic", closed_port()).asking("claude-opus-4-8"), request)
     assert isinstance(fault, Fault) and fault.code is Code.NO_CANDIDATE
     assert fault.detail.startswith("the request cannot be said to this provider: ")
 
@@ -95,3 +164,11 @@ def test_what_is_installed_can_be_asked(dialect: str) -> None:
 )
 def test_what_cannot_be_asked_has_a_reason(dialect: str, reason: str) -> None:
     assert reason in missing(dialect)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "package"), [("OpenAI", "seawall[translate]"), ("Gemini", "pydantic-ai-slim[google]")]
+)
+def test_what_is_not_installed_says_what_brings_it(dialect: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert missing(dialect).endswith(f"is not installed: it comes with {package}")

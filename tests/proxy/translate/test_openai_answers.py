@@ -135,6 +135,15 @@ async def test_a_provider_that_broke_off_is_not_passed_off_as_whole() -> None:
     assert events(streamed(RESPONSES, responses(stream=True), (), broken))[-1]["type"] == "response.failed"
 
 
+async def test_an_end_that_nobody_knows_is_not_passed_off_as_whole() -> None:
+    odd = said(TextPart("so f"), finish_reason=None, provider_details={"finish_reason": "insufficient_resource"})
+    assert (await completed(CHAT.whole(chat(), odd, "m"))).choices[0].finish_reason == "length"
+    assert (await responded(RESPONSES.whole(responses(), odd, "m"))).status == "failed"
+    silent = said(TextPart("so"), finish_reason=None)
+    assert (await completed(CHAT.whole(chat(), silent, "m"))).choices[0].finish_reason == "stop"
+    assert (await responded(RESPONSES.whole(responses(), silent, "m"))).status == "completed"
+
+
 class Weather(BaseModel):
     city: str
     warm: bool

@@ -319,6 +319,12 @@ def test_chat_is_not_kept_by_a_provider_that_would_keep_it() -> None:
     assert [settings["openai_store"] for settings in kept] == [False, False, True]
 
 
+def test_mistrals_client_says_that_an_answer_is_no_prefix() -> None:
+    said_ = {"role": "assistant", "content": "a"}
+    assert chat({**said_, "prefix": False}, {"role": "user", "content": "b"}).unfit == ()
+    assert chat({**said_, "prefix": True}).unfit == ("messages[0].prefix: other providers do not go on with an answer",)
+
+
 def test_null_is_absent() -> None:
     names = openai_chat_request.CARRIED | {"functions", "audio", "anything"}
     nothing = dict.fromkeys(names - {"model", "messages"})

@@ -5,15 +5,19 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
 from asking import (
     BOTH,
+    CHAT,
     CLOCK,
     MESSAGE,
     MODELS,
     STREAMED,
+    Upstream,
     asked,
     at,
+    good,
     in_lab,
     open_stream,
     outcome,
@@ -22,17 +26,24 @@ from asking import (
 from harness import until
 from leftovers import gone, sockets
 from peers import serving
+from pydantic_ai import direct
 from pydantic_ai.messages import (
+    BinaryContent,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
     TextPart,
     ToolCallPart,
+    UserPromptPart,
 )
 
 from seawall.faults import Code, Fault
 from seawall.lab import Lab
+from seawall.translate.anthropic_messages import AnthropicMessages
+from seawall.translate.openai_chat import OpenAIChat
+from seawall.translate.openai_responses import OpenAIResponses
 from seawall.translate.provider import ask
+from seawall.translate.rows import ROWS
 from seawall.types import Usage
 from seawall.upstream.pool import Pool
 
@@ -224,3 +235,99 @@ async def test_an_agents_own_failure_passes_through_a_stream(pool: Pool, lab: La
     with pytest.raises(ZeroDivisionError):
         async with open_stream(asking, asked()):
             raise ZeroDivisionError
+
+
+def tool_said(content: Any) -> dict[str, Any]:
+    call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": content},
+    ]
+    return {"model": "m", "messages": messages, "max_tokens": 9}
+
+
+@pytest.mark.parametrize("content", ["", [], [{"type": "text", "text": ""}]])
+async def test_a_tool_that_said_nothing_sends_no_empty_text(pool: Pool, content: Any) -> None:
+    """Anthropic's API refuses one."""
+    upstream = Upstream(good("Anthropic"))
+    request = OpenAIChat().read(json.dumps(tool_said(content)).encode(), created=1, id_="01")
+    async with serving(upstream) as port:
+        answer = await ask(at(pool, "Anthropic", port).asking(MODELS["Anthropic"]), request)
+        assert isinstance(answer, ModelResponse)
+    (result,) = upstream.bodies[0]["messages"][-1]["content"]
+    assert (result["type"], result["content"]) == ("tool_result", "")
+
+
+async def test_empty_texts_beside_what_a_tool_showed_are_left_out(pool: Pool) -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+    result = {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": ""}, image]}
+    call = {"type": "tool_use", "id": "c", "name": "look", "input": {}}
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+    request = AnthropicMessages().read(
+        json.dumps({"model": "m", "max_tokens": 9, "messages": turns}).encode(), created=1, id_="01"
+    )
+    upstream = Upstream(good("Anthropic"))
+    async with serving(upstream) as port:
+        answer = await ask(at(pool, "Anthropic", port).asking(MODELS["Anthropic"]), request)
+        assert isinstance(answer, ModelResponse)
+    assert upstream.bodies[0]["messages"][-1]["content"][0]["content"] == [image]
+
+
+@pytest.mark.parametrize("dialect", ["Anthropic", "Gemini"])
+async def test_how_finely_an_image_is_looked_at_is_openais_own_matter(pool: Pool, dialect: str) -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"}
+    items = [
+        {"role": "user", "content": [image]},
+        {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [image]},
+    ]
+    body = json.dumps({"model": "m", "input": items, "max_output_tokens": 9}).encode()
+    upstream = Upstream(good(dialect))
+    async with serving(upstream) as port:
+        request = OpenAIResponses().read(body, created=1, id_="01")
+        answer = await ask(at(pool, dialect, port).asking(MODELS[dialect]), request)
+        assert isinstance(answer, ModelResponse)
+    assert json.dumps(upstream.bodies).count("AAAA") == 2
+    assert "low" not in json.dumps(upstream.bodies)
+    first = request.messages[0].parts[0]
+    assert isinstance(first, UserPromptPart) and isinstance(first.content[0], BinaryContent)
+    assert first.content[0].vendor_metadata == {"detail": "low"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"temperature": 1, "top_p": 1}, {"temperature": 1}),
+        ({"temperature": 0.5, "top_p": 1.0}, {"temperature": 0.5}),
+        ({"temperature": 1.0, "top_p": 0.5}, {"top_p": 0.5}),
+        ({"temperature": 0.5}, {"temperature": 0.5}),
+    ],
+)
+async def test_anthropic_is_told_only_one_of_two_settings(pool: Pool, given: Any, sent: Any) -> None:
+    """Its newer models refuse both at once; 1 is what they take when nothing is said."""
+    upstream = Upstream(good("Anthropic"))
+    async with serving(upstream) as port:
+        answer = await ask(at(pool, "Anthropic", port).asking(MODELS["Anthropic"]), asked(**given))
+        assert isinstance(answer, ModelResponse)
+    body = upstream.bodies[0]
+    assert {name: body[name] for name in ("temperature", "top_p") if name in body} == sent
+
+
+async def test_what_openai_writes_between_tags_is_text(pool: Pool) -> None:
+    """Servers of other makers put reasoning there; OpenAI's own never do."""
+    said = "Write <think>your thoughts</think> like so."
+    message = {"role": "assistant", "content": said}
+    completion = {**CHAT, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    found = {}
+    for host in ("api.openai.com", "upstream.test"):
+        transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=completion))
+        model = ROWS["OpenAI"].build(f"https://{host}/v1", "gpt-4o", httpx2.AsyncClient(transport=transport))
+        response = await direct.model_request(model, asked().messages)
+        found[host] = [(part.part_kind, getattr(part, "content", None)) for part in response.parts]
+    assert found["api.openai.com"] == [("text", said)]
+    assert [kind for kind, _ in found["upstream.test"]] == ["text", "thinking", "text"]
