@@ -163,7 +163,7 @@ class Attempts:
         sent: Source | Fault
         if request is None:
             assert self.translator is not None, "a policy with foreign candidates comes with a translator"
-            sent = self.translator.exchange(call, candidate, terms, by - terms.started)
+            sent = self.translator.exchange(call, candidate, terms, attempt.number)
         else:
             sent = await self._pool.send(candidate.target.endpoint, request, by - terms.started, agent.inform)
         if isinstance(sent, Fault):

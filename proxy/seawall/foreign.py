@@ -28,8 +28,9 @@ class Translator(Protocol):
     def unfit(self, call: Call, candidate: Candidate) -> tuple[str, ...]:
         """What of a call's request this candidate cannot be asked, each as `field: why`; empty when it can."""
 
-    def exchange(self, call: Call, candidate: Candidate, terms: Terms, connect_seconds: float) -> Source | Fault:
-        """One attempt, which `head` of what is returned begins. A Fault: nothing was, or will be, sent."""
+    def exchange(self, call: Call, candidate: Candidate, terms: Terms, number: int) -> Source | Fault:
+        """One attempt, the call's `number`th, which `head` of what is returned begins. A Fault: nothing was, or will
+        be, sent."""
 
 
 def require(dialects: Iterable[str]) -> None:

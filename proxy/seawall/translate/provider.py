@@ -23,6 +23,7 @@ from pydantic_ai.settings import ModelSettings
 
 from seawall.clock import Clock
 from seawall.faults import Code, Fault
+from seawall.translate.answer import finish
 from seawall.translate.fit import misfits
 from seawall.translate.rows import ROWS, Row
 from seawall.translate.transport import NO_LIMIT, Destination, SharedTransport, WireTransport, over
@@ -216,7 +217,8 @@ def _verdict(asking: Asking, response: ModelResponse) -> Fault | None:
     """What an answer that has come to its end still may be."""
     if asking.wire.fault is not None:
         return asking.wire.fault
-    if response.finish_reason == "error":
+    # A reason that pydantic-ai does not know is most likely one for not going on (`insufficient_system_resource`).
+    if finish(response) == "error":
         return Fault(Code.SERVER_ERROR, "the answer finished with an error", asking.wire.status)
     if asking.row.ends and response.finish_reason is None:
         return Fault(Code.TRUNCATED, "the answer does not tell why it finished", asking.wire.status)

@@ -61,7 +61,7 @@ class Translator(foreign.Translator):
         asking = self._providers[candidate.target].asking(candidate.model_for(call.facts.model))
         return asking.unfit(asked)
 
-    def exchange(self, call: Call, candidate: Candidate, terms: Terms, connect_seconds: float) -> Source | Fault:
+    def exchange(self, call: Call, candidate: Candidate, terms: Terms, number: int) -> Source | Fault:
         target = candidate.target
         credential = None
         if target.credential is not None:
@@ -72,16 +72,17 @@ class Translator(foreign.Translator):
         side = _SIDES[call.plan.dialect.name, call.facts.operation]
         asked = self._asked(call, side)
         call.body.send_whole()
+        connect_by = terms.connect_by[0]
         asking = self._providers[target].asking(
             candidate.model_for(call.facts.model),
             stream=asked.stream,
             credential=credential,
-            connect_seconds=connect_seconds,
+            connect_seconds=None if connect_by is None else max(0.0, connect_by - self._clock.now()),
             before_content=terms.before_content(asked.stream),
         )
 
         def problem(fault: Fault, words: str) -> bytes:
-            told = problem_for(fault, call.id, upstream=candidate.upstream.name)
+            told = problem_for(fault, call.id, upstream=candidate.upstream.name, attempts=number)
             return call.plan.dialect.error(call.facts, told.saying(words) if words else told)
 
         return Exchange(asking, asked, side, problem, self._cleaning)

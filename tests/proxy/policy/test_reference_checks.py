@@ -50,12 +50,6 @@ def test_no_route_at_all_is_a_warning() -> None:
     assert "there is no AgentRoute" in one(upstream())[2]
 
 
-def test_upstreams_of_different_dialects_in_one_rule_are_an_error() -> None:
-    found = one(upstream(), upstream("b", dialect="Anthropic"), route(rule("/v1", {"name": "a"}, {"name": "b"})))
-    assert found[:2] == ("error", "spec.rules[0].backendRefs")
-    assert "mixes dialects (Anthropic, OpenAI)" in found[2]
-
-
 def test_weights_of_0_leave_a_rule_without_answers() -> None:
     assert one(upstream(), route(rule("/v1", {"name": "a", "weight": 0})))[:3] == (
         "error", "spec.rules[0].backendRefs", "all weights are 0: the rule could answer nothing",
