@@ -44,7 +44,17 @@ def same_dialect(at: Lab, dialect: str, folder: Path) -> Spare:
     return Spare(upstream("second", base(at, "second", dialect), dialect, LENIENT))
 
 
-SPARES = [same_dialect]
+def other_dialect(at: Lab, dialect: str, folder: Path) -> Spare:
+    """Its requests and answers are translated."""
+    theirs = "OpenAI" if dialect == "Anthropic" else "Anthropic"
+    key = folder / "key"
+    key.write_text("sk-spare")
+    auth = f"    auth: {{type: APIKey, keyFile: {key}}}\n"
+    model = {"OpenAI": "gpt-4o-mini", "Anthropic": "claude-haiku-4-5"}[theirs]
+    return Spare(upstream("second", base(at, "second", theirs), theirs, auth + LENIENT), f", model: {model}")
+
+
+SPARES = [same_dialect, other_dialect]
 Take = Callable[[Lab, str, Path], Spare]
 
 every_framework = pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda f: f.name)
