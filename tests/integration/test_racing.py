@@ -178,6 +178,7 @@ async def test_a_body_that_can_be_sent_only_once_is_not_raced(tmp_path: Path) ->
 async def test_when_the_buffers_are_full_a_race_is_still_won_by_content(tmp_path: Path) -> None:
     async with raced(tmp_path, AT_ONCE) as (running, upstreams, http):
         upstreams.script(["first-token-2s"], upstream="a", repeat=True)
+        upstreams.script(["first-token-100ms"], upstream="b", repeat=True)
         buffers = running.service._buffers
         for _ in range(4):
             # The request is kept; nothing is left for the answers.

@@ -43,6 +43,15 @@ _TYPES = {
 }
 
 
+# `error.code` where agents go by OpenAI's own word; any other fault is told by ours.
+OWN_CODES = {
+    Code.CONTENT_POLICY: "content_policy_violation",
+    Code.CONTEXT_LENGTH: "context_length_exceeded",
+    Code.QUOTA_EXHAUSTED: "insufficient_quota",
+    Code.RATE_LIMITED: "rate_limit_exceeded",
+}
+
+
 class _Answer(msgspec.Struct, gc=False):
     model: object = None
     usage: msgspec.Raw = msgspec.Raw(b"")
@@ -62,7 +71,8 @@ def _error(problem: Problem) -> dict[str, object]:
     code = problem.fault.code
     # Again in here, because openai-python gives only the inner object to `APIError.body`.
     seawall = problem.seawall()
-    return {"message": told(problem), "type": _type(code), "param": None, "code": code.value, "seawall": seawall}
+    own = OWN_CODES.get(code, code.value)
+    return {"message": told(problem), "type": _type(code), "param": None, "code": own, "seawall": seawall}
 
 
 class OpenAI:

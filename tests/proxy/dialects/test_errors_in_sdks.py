@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from seawall.dialects import REGISTRY
+from seawall.dialects.openai import OWN_CODES
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts
 
@@ -74,7 +75,7 @@ def test_openai_raises_its_usual_exception(code: Code) -> None:
     with openai_client(answering(status, body)) as client, pytest.raises(openai.APIStatusError) as raised:
         client.chat.completions.create(model="m", messages=[])
     assert type(raised.value) is expected
-    assert raised.value.code == code.value
+    assert raised.value.code == OWN_CODES.get(code, code.value)
     assert raised.value.param is None
     assert raised.value.response.json()["seawall"]["code"] == code.value
     assert raised.value.type
