@@ -153,12 +153,13 @@ class _Course:
             if not attempt.extra:
                 self._measure(attempt, now)
             self._perform(self._race.answered(number))
-            self._tell(attempt)
+            # Off the winner's path: its answer is passed on first.
+            asyncio.get_running_loop().call_soon(self._tell, attempt, now)
             return attempt
         self._racing.candidates.rest(self._run, attempt.visit, fault)
         self._perform(self._race.failed(number, now, stop=_stops(self._run, attempt, fault)))
         if self._race.over:
-            self._tell(None)
+            self._tell(None, now)
             return attempt
         self._leave(lane, fault)
         return None
@@ -261,7 +262,7 @@ class _Course:
         seconds = (attempt.first_content or now) - visit.entered
         visit.candidate.upstream.latencies(visit.model).add(seconds)
 
-    def _tell(self, winner: Attempt | None) -> None:
+    def _tell(self, winner: Attempt | None, now: float) -> None:
         if len(self._lanes) == 1:
             return  # nobody ran against it
         first, saved = self._lanes[1].attempt, None
@@ -274,7 +275,7 @@ class _Course:
                 winner="" if winner is None else winner.visit.candidate.upstream.name,
                 starts=len(self._lanes),
                 hedges=sum(lane.attempt.extra for lane in self._lanes.values()),
-                seconds=self._racing.clock.now() - self._began,
+                seconds=now - self._began,
                 saved_seconds=saved,
             )
         )

@@ -68,6 +68,8 @@ class Pool:
         """Send a request; the Exchange's head has yet to come. A Fault from here means that nothing was sent."""
         connection = self._take(endpoint, FRESH_SECONDS if request.fresh else IDLE_SECONDS)
         if connection is None:
+            # To begin a connection takes a while without a pause: whoever has one goes first, in a race above all.
+            await asyncio.sleep(0)
             opened = await self._connect(endpoint, connect_seconds)
             if isinstance(opened, Fault):
                 return opened
