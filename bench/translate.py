@@ -122,8 +122,8 @@ def _measure(proxy: str, process: Process, a: argparse.Namespace) -> list[Row]:
                     if turn:  # the first one warms up
                         cpu[which] += process.cpu_seconds() - before
             per = 1e6 / (a.rounds * a.calls * (max(events, 1) if stream else 1))
-            medians = [statistics.median(one) for one in times]
-            rows.append(Row(pair, stream, *medians, cpu[0] * per, cpu[1] * per, wrong))
+            native, translated = (statistics.median(one) for one in times)
+            rows.append(Row(pair, stream, native, translated, cpu[0] * per, cpu[1] * per, wrong))
     return rows
 
 
@@ -149,8 +149,8 @@ def main() -> int:
             lab, proxy = f"http://127.0.0.1:{lab_port}", f"http://127.0.0.1:{port}"
             command = [sys.executable, "-m", "seawall.cli", "lab", "--listen", f"127.0.0.1:{lab_port}"]
             until_listening(where.start("lab", command, LAST_CPU), lab)
-            steps = [{"upstream": name, "steps": [], "then": f"ok; text={_TEXT}"} for name in ("openai", "anthropic")]
-            control(lab, "/_lab/script", steps)
+            then = f"ok; text={_TEXT}"
+            control(lab, "/_lab/script", [{"upstream": u, "steps": [], "then": then} for u in ("openai", "anthropic")])
             key = where.folder / "key"
             key.write_text("sk-bench")
             process = where.seawall(_POLICY.format(lab=lab, key=key), port, admin, FIRST_CPU)
