@@ -4,6 +4,7 @@ This is the held part of a stream's life (SEMANTICS §5: HEADERS, PRELUDE) and i
 reads and classifies; whether to try again is the engine's decision.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import msgspec
 
 from seawall.call import Buffers, Call
 from seawall.clock import Clock
-from seawall.decode import Decoder, decoder_for
+from seawall.decode import Decoder, Opaque, decoder_for
 from seawall.dialects.base import Watch
 from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Commit, Timeouts
@@ -147,14 +148,17 @@ class Terms(msgspec.Struct, frozen=True):
         return soonest(self.fixed, (late, Code.TIMEOUT_FIRST_CONTENT))
 
 
-async def receive(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
+async def receive(
+    call: Call, answer: Answer, terms: Terms, clock: Clock, held: Callable[[], None] | None
+) -> Fault | None:
     """Read an answer, whose head is there, up to the point where it may be committed. A Fault: it cannot be passed on;
-    `answer.fault`: it can, but is no good one. The caller gives up or closes the answer."""
+    `answer.fault`: it can, but is no good one. The caller gives up or closes the answer. `held` is called where it is
+    a stream that is held back."""
     exchange = answer.exchange
     if exchange.status >= 400:
         return await _error(call, answer, clock)
     if _is_stream(call, exchange):
-        return await _stream(call, answer, terms, clock)
+        return await _stream(call, answer, terms, clock, held)
     return await _plain(call, answer, terms, clock)
 
 
@@ -173,9 +177,9 @@ async def _error(call: Call, answer: Answer, clock: Clock) -> Fault | None:
     exchange = answer.exchange
     broken = await _collect(answer, PRELUDE)
     answer.decoder = decoder_for(exchange.headers)
-    body = _decoded(answer, b"".join(answer.held))
+    answer.opening = body = _decoded(answer, b"".join(answer.held)) or b""
     answer.fault = exchange.judged or call.plan.dialect.judge(
-        call.facts, exchange.status, exchange.headers, body or b"", clock.wall()
+        call.facts, exchange.status, exchange.headers, body, clock.wall()
     )
     if isinstance(broken, Fault):
         return answer.fault or broken
@@ -217,7 +221,9 @@ async def _plain(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Faul
     return fault if fault is not None and fault.code in (Code.TRUNCATED, Code.MALFORMED_EVENT) else None
 
 
-async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fault | None:
+async def _stream(
+    call: Call, answer: Answer, terms: Terms, clock: Clock, held: Callable[[], None] | None
+) -> Fault | None:
     """Hold a stream until its first content, or whole with `commit: Complete`, or not at all with `Headers`."""
     exchange, plan = answer.exchange, call.plan
     answer.stream = True
@@ -226,6 +232,8 @@ async def _stream(call: Call, answer: Answer, terms: Terms, clock: Clock) -> Fau
     complete = plan.commit is Commit.COMPLETE
     if plan.commit is Commit.HEADERS or not (terms.hold or complete):
         return None
+    if held is not None and not isinstance(answer.decoder, Opaque):
+        held()
     limit = plan.max_hold if complete else PRELUDE
     size = 0
     exchange.expect_within(terms.timeouts.stream_idle, Code.TIMEOUT_STREAM_IDLE)

@@ -15,10 +15,10 @@ from seawall.core.breaker import Refused
 from seawall.core.limit import Queued, Slot
 from seawall.faults import Category, Code, Fault
 from seawall.foreign import Translator
+from seawall.keep_alive import KeepAlive
 from seawall.outgoing import request_for
-from seawall.relay import Agent
 from seawall.runtime import Upstream
-from seawall.types import Usage
+from seawall.types import Agent, Usage
 from seawall.upstream.exchange import Limit
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
@@ -28,6 +28,7 @@ from seawall.visit import Visit
 class Attempt:
     """hold: another attempt is possible, so nothing of the answer need be released yet. raced: others run against it.
     extra: load that the upstream would not have had without a race; it is no ground for further retries.
+    keep_alive: of the call, where it has one.
 
     fault: why there is no good answer. answer: as far as it came; where it has `arrived`, it could be passed on, be it
     good or an upstream's own error. number: 1 for the call's first request; 0 while none was sent.
@@ -38,6 +39,7 @@ class Attempt:
     hold: bool
     raced: bool = False
     extra: bool = False
+    keep_alive: KeepAlive | None = None
     number: int = 0
     made: bool = False
     """It has come to its end, without a bug and without being cancelled."""
@@ -117,7 +119,8 @@ class Attempts:
             visit.shadow.headed(self._clock.now())
         exchange.expect_by(*terms.before_content(call.facts.stream))
         attempt.answer = answer = Answer(exchange, visit.candidate, self._buffers)
-        fault = await receive(call, answer, terms, self._clock)
+        held = None if attempt.keep_alive is None else attempt.keep_alive.held
+        fault = await receive(call, answer, terms, self._clock, held)
         attempt.arrived = fault is None
         if fault is not None:
             visit.blameless = self.not_its_fault(call, fault, exchange, terms)

@@ -193,6 +193,7 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
         min_progress=None if progress is None else (progress.events, progress.interval),
         replay_buffer=settings.limits.replay_buffer,
         max_body=settings.limits.max_body,
+        keep_alive=streaming.keep_alive,
         hedging=plan_hedging(settings),
         static=plan_static(settings),
         offline=settings.offline,

@@ -1,5 +1,6 @@
-"""Bounded decoded copies of compressed answers, for watching and classifying only: the bytes that an agent gets are
-the ones that came. A coding that nobody here knows is simply not looked into.
+"""Bounded decoded copies of compressed answers, for watching and classifying: the bytes that an agent gets are the ones
+that came, unless its answer was opened before they did (keep_alive.py). A coding that nobody here knows is simply not
+looked into.
 """
 
 import io
@@ -95,7 +96,9 @@ class _Zstandard:
         return self._out.getvalue()
 
 
-class _Opaque:
+class Opaque:
+    """Of a coding that nobody here knows."""
+
     def feed(self, data: bytes) -> bytes | None:
         return None
 
@@ -117,4 +120,4 @@ def decoder_for(headers: Headers) -> Decoder | None:
         case b"zstd":
             return _Zstandard()
         case _:
-            return _Opaque()
+            return Opaque()

@@ -12,16 +12,18 @@ from seawall.call import Buffers, Call
 from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng, system_rng
 from seawall.core.retry import Next, Retry, Standing, Wait
-from seawall.faults import Code, Fault, Problem, Sample
+from seawall.ending import cut, fail_late, fall_back, problem_of, refuse
+from seawall.faults import Code, Fault, Sample
 from seawall.foreign import Translator
+from seawall.keep_alive import KeepAlive
 from seawall.racing import Racing
-from seawall.relay import Agent, break_off, relay
-from seawall.reply import filled, problem_answer, problem_for, static_answer, told, upstream_headers
+from seawall.relay import relay
+from seawall.reply import closing, upstream_headers
 from seawall.run import Run
 from seawall.runtime import Plan
 from seawall.settlement import Settlement
 from seawall.shadow import Shadows, follow
-from seawall.types import Observer, Outcome, Safety, ServiceLevel
+from seawall.types import Agent, Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
@@ -59,27 +61,30 @@ class Engine:
         """Answer one call. Raises nothing but CancelledError, when the agent has gone."""
         order = self._candidates.order(call)
         run = Run(call, agent, order[0], order)
+        seconds = call.plan.keep_alive
+        if seconds is not None and call.facts.stream and call.plan.dialect.keep_alive:
+            run.keep_alive = KeepAlive(call, agent, self._clock, seconds)
         if call.plan.shadow is not None:
             by_hand = self.is_offline(call.plan) and not call.plan.offline
             run.shadow = follow(self.shadows, call, by_hand=by_hand)
         self.calls += 1
         try:
             fault = self._offline(call) or self._candidates.first(run) or await self._try(run)
-            if fault is not None and self._fall_back(run, fault):
+            if fault is not None and fall_back(run, fault, int(self._clock.wall())):
                 pass
             elif run.kept is not None:
                 await self._pass_on(run, run.kept)
             elif fault is not None:
-                self._refuse(run, fault)
+                refuse(run, fault)
         except asyncio.CancelledError:
             run.ledger.fault = Fault(Code.DRAINING if agent.cut else Code.AGENT_GONE)
             if agent.cut:
-                self._cut(run, run.ledger.fault)
+                cut(run, run.ledger.fault)
             raise
         except Exception:
             run.ledger.fault = fault = Fault(Code.INTERNAL)
-            if not agent.started:
-                self._refuse(run, fault)
+            if not run.committed:
+                refuse(run, fault)
             raise
         finally:
             self.calls -= 1
@@ -126,7 +131,7 @@ class Engine:
             if self._racing.wanted(run):
                 run.attempt = await self._racing.run(run)
             else:
-                run.attempt = Attempt(run.visit, started, self._may_try_again(run))
+                run.attempt = Attempt(run.visit, started, self._may_try_again(run), keep_alive=run.keep_alive)
                 await self._attempts.make(run.call, run.attempt, run.agent, run.ledger)
         finally:
             run.ledger.waited += self._clock.now() - started
@@ -139,7 +144,7 @@ class Engine:
         if run.retry is None:
             facts = call.facts
             run.retry = Retry(call.plan.retry, facts.safety, pinned=facts.pinned, sdk_retry_count=call.sdk_retries)
-        again = call.body.replayable and not run.agent.started
+        again = call.body.replayable and not run.committed
         others = self._candidates.fit(run, visit, fault) if again else []
         while True:
             standing = Standing(
@@ -194,14 +199,20 @@ class Engine:
         ledger.committed = now = self._clock.now()
         visit.committed(now)
         exchange = answer.exchange
+        if run.opened and not answer.stream:
+            fail_late(run, answer)
+            visit.blameless |= answer.fault is None
+            return
         # A stream that may yet break must not have a length: once that is reached, nothing could tell of the break.
         unframed = answer.stream and not answer.whole and call.head.method != "HEAD"
         fields = upstream_headers(call, ledger, exchange.headers, unframed=unframed)
-        run.agent.start(exchange.status, fields, reason=exchange.reason)
+        run.begin(exchange.status, fields, reason=exchange.reason)
         ledger.stream = answer.stream
         self.streams += answer.stream
         try:
-            fault = await relay(call, answer, terms, run.agent, self._clock, partial(_problem, run))
+            read = answer.exchange.read if run.keep_alive is None else run.keep_alive.reading(answer)
+            late = closing(call, ledger) if run.opened else []
+            fault = await relay(call, answer, terms, run.agent, self._clock, partial(problem_of, run), read, late)
         finally:
             self.streams -= answer.stream
             ledger.usage, ledger.answered = answer.usage, answer.model
@@ -217,46 +228,6 @@ class Engine:
         """By policy, or by hand."""
         return plan.offline or (bool(self.offline) and not self.offline.isdisjoint(("", plan.route)))
 
-    def _fall_back(self, run: Run, fault: Fault) -> bool:
-        """Answer as the policy says when no upstream could; False where it has no answer to such a fault."""
-        call, ledger, static = run.call, run.ledger, run.call.plan.static
-        if run.shadow is not None:
-            run.shadow.fell(fault)
-        if static is None or not fault.rule.outage:
-            return False
-        text = filled(static.text, {"model": call.facts.model, "requestId": call.id, "code": fault.code.value})
-        found = static_answer(call, static.status, text, _problem(run, fault), int(self._clock.wall()))
-        if found is None:
-            return False
-        ledger.fault, ledger.status, ledger.outcome = fault, static.status, Outcome.STATIC
-        ledger.service_level = ServiceLevel.OFFLINE
-        fields, body = found
-        run.agent.start(static.status, fields + told(call, ledger))
-        run.agent.write(body)
-        run.agent.end()
-        return True
-
-    def _refuse(self, run: Run, fault: Fault) -> None:
-        """Answer with an error of our own, in the agent's dialect."""
-        call, ledger = run.call, run.ledger
-        if run.visit is not None:
-            ledger.upstream, ledger.model = run.visit.candidate.upstream.name, run.visit.model
-        ledger.fault, ledger.status, ledger.service_level = fault, fault.rule.status, ServiceLevel.OFFLINE
-        headers, body = problem_answer(call.plan.dialect, call.facts, _problem(run, fault))
-        headers += told(call, ledger)
-        if ledger.retries:
-            headers.append((b"x-should-retry", b"false"))
-        run.agent.start(fault.rule.status, headers)
-        run.agent.write(body)
-        run.agent.end()
-
-    def _cut(self, run: Run, fault: Fault) -> None:
-        """The process ends, and the drain's limit has passed."""
-        if not run.agent.started:
-            self._refuse(run, fault)
-        elif run.kept is not None and run.kept.answer is not None:
-            break_off(run.call, run.kept.answer, run.agent, _problem(run, fault))
-
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _close(self, run: Run) -> None:
@@ -264,6 +235,10 @@ class Engine:
         ledger, visit = run.ledger, run.visit
         if run.kept is not None:
             self._attempts.close(run.kept)
+        if run.keep_alive is not None:
+            run.keep_alive.close()
+        if run.opened:
+            ledger.status, ledger.stream = 200, True
         if run.attempt is not None:
             ledger.first_content = run.attempt.first_content
         if run.shadow is not None:
@@ -272,11 +247,6 @@ class Engine:
             self._settlement.leave(visit, ledger.fault, ledger.first_content)
             if ledger.fault is None:
                 self._candidates.served(run, visit)
-
-
-def _problem(run: Run, fault: Fault) -> Problem:
-    ledger = run.ledger
-    return problem_for(fault, run.call.id, upstream=ledger.upstream, attempts=ledger.attempts, others=bool(run.left))
 
 
 def _level(attempt: Attempt) -> ServiceLevel:

@@ -184,7 +184,7 @@ class _Course:
             return
         if why is Why.HEDGE and self._run.shadow is not None:
             self._run.shadow.hedged()
-        attempt = Attempt(visit, now, hold=True, raced=True, extra=why is Why.HEDGE)
+        attempt = Attempt(visit, now, hold=True, raced=True, extra=why is Why.HEDGE, keep_alive=self._run.keep_alive)
         task = asyncio.get_running_loop().create_task(self._attempt(number, attempt))
         self._lanes[number] = Lane(attempt, task)
 

@@ -6,47 +6,26 @@ this costs one wake-up, one look by the dialect's watch and one write.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 from seawall.answer import Answer, Terms, soonest
 from seawall.call import Call
 from seawall.clock import Clock
 from seawall.dialects.base import Watch
 from seawall.faults import Code, Fault, Problem
-from seawall.types import Headers
+from seawall.keep_alive import Read
+from seawall.types import Agent, Headers
 from seawall.wire import without_ours
 
 
-class Agent(Protocol):
-    """The agent's side of a call. `drain` waits while the agent reads more slowly than we write (`congested`); nothing
-    else blocks."""
-
-    @property
-    def started(self) -> bool: ...
-    @property
-    def congested(self) -> bool: ...
-    @property
-    def cut(self) -> bool:
-        """Whether seawall itself ends the call (the drain's limit), not the agent."""
-
-    @property
-    def sent_bytes(self) -> int: ...
-    @property
-    def unsent_bytes(self) -> int: ...
-    def inform(self, status: int, headers: Headers) -> None: ...
-    def start(self, status: int, headers: Headers, *, reason: bytes = b"") -> None: ...
-    def write(self, data: bytes) -> None: ...
-    async def drain(self) -> None: ...
-    def end(self, trailers: Headers | None = None) -> None: ...
-    def abort(self) -> None: ...
-    def drop(self) -> None: ...
-
-
 async def relay(
-    call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock, problem: Callable[[Fault], Problem]
-) -> Fault | None:
+    call: Call, answer: Answer, terms: Terms, agent: Agent, clock: Clock, problem: Callable[[Fault], Problem],
+    read: Read, late: Headers,
+) -> Fault | None:  # fmt: skip
     """Release what is held, then everything that follows, to the end. Returns the fault that ended it, which the
-    agent has been told of (as `problem`) as well as it still can be."""
+    agent has been told of (as `problem`) as well as it still can be.
+
+    read: gives the rest of a stream that can be looked into. late: fields that the answer's head does not have.
+    """
     for data in answer.held:
         agent.write(data)
     answer.held.clear()
@@ -55,7 +34,7 @@ async def relay(
     if fault is not None or answer.whole:
         pass
     elif answer.stream and answer.watch is not None:
-        fault = await _stream(answer, answer.watch, terms, agent, clock)
+        fault = await _stream(answer, answer.watch, terms, agent, clock, read)
     elif answer.stream:
         fault = await _blind(answer, agent, terms)
     else:
@@ -64,7 +43,7 @@ async def relay(
     if watch is not None:
         answer.model, answer.usage = watch.model, answer.exchange.usage or watch.usage
     if fault is None:
-        agent.end(without_ours(answer.exchange.trailers))
+        agent.end(without_ours(answer.exchange.trailers) + late)
         return watch.fault if watch is not None else answer.fault
     if fault.code is Code.AGENT_STALLED:
         agent.drop()
@@ -89,14 +68,14 @@ def _speaks(watch: Watch | None) -> bool:
     return not (watch.midway or told)
 
 
-async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, clock: Clock) -> Fault | None:
+async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, clock: Clock, read: Read) -> Fault | None:
     exchange, decoder = answer.exchange, answer.decoder
     progress = _Progress(terms.min_progress, clock.now(), watch)
-    first = None if watch.content else terms.first_content_by
+    first = None if watch.content or answer.first_content is not None else terms.first_content_by
     exchange.expect_within(terms.timeouts.stream_idle, Code.TIMEOUT_STREAM_IDLE)
     exchange.expect_by(*soonest(terms.committed, (first, Code.TIMEOUT_FIRST_CONTENT)))
     while True:
-        data = await exchange.read()
+        data = await read()
         if isinstance(data, Fault):
             # What broke off behind its terminal event was whole.
             return None if watch.terminal else data

@@ -12,6 +12,7 @@ _OURS = frozenset(
     {b"x-seawall-request-id", b"x-seawall-outcome", b"x-seawall-upstream", b"x-seawall-model", b"x-seawall-attempts"}
     | {b"x-seawall-service-level"}
 )
+_LATER = b", ".join(sorted(_OURS - {b"x-seawall-request-id"}))
 _LENGTH = frozenset({b"content-length"})
 _OURS_AND_ADVICE = _OURS | {b"x-should-retry"}
 
@@ -55,6 +56,24 @@ def told(call: Call, ledger: Ledger) -> Headers:
         (b"x-seawall-attempts", b"%d" % ledger.attempts),
         (b"x-seawall-service-level", ledger.service_level.value.encode()),
     ]
+
+
+def opening(call: Call) -> Headers:
+    """Fields of a stream that is opened before anybody has one to give. The rest of ours is promised for its trailers
+    (RFC 9110 §6.6.2), where there can be some."""
+    fields = [
+        (b"content-type", call.plan.dialect.sse_content_type),
+        (b"cache-control", b"no-cache"),
+        (b"x-seawall-request-id", call.id.encode()),
+    ]
+    if call.head.http_version == "1.1":
+        fields.append((b"trailer", _LATER))
+    return fields
+
+
+def closing(call: Call, ledger: Ledger) -> Headers:
+    """Fields that a stream which was opened early has in its trailers: those of ours that were not known then."""
+    return [field for field in told(call, ledger) if field[0] != b"x-seawall-request-id"]
 
 
 def field_value(text: str) -> bytes:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from seawall.attempt import Attempt
 from seawall.call import Call, Ledger
 from seawall.core.retry import Retry
-from seawall.relay import Agent
+from seawall.keep_alive import KeepAlive
 from seawall.runtime import Candidate
 from seawall.shadow import Trace
+from seawall.types import Agent, Headers
 from seawall.visit import Visit
 
 
@@ -30,3 +31,20 @@ class Run:
     retry: Retry | None = None
     shadow: Trace | None = None
     """What a policy that is only evaluated would have done; None where there is none."""
+    keep_alive: KeepAlive | None = None
+    """For a stream, where the policy has one."""
+    committed: bool = False
+    """The agent's answer has begun: nothing can be changed any more."""
+
+    @property
+    def opened(self) -> bool:
+        """The agent has a head of ours, and comments: no other status can be told any more, but all else is open."""
+        return self.keep_alive is not None and self.keep_alive.opened
+
+    def begin(self, status: int, headers: Headers, *, reason: bytes = b"") -> None:
+        """Commit: begin the agent's answer, or go on with one that has been opened."""
+        self.committed = True
+        if self.keep_alive is not None:
+            self.keep_alive.commit()
+        if not self.opened:
+            self.agent.start(status, headers, reason=reason)

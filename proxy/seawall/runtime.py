@@ -229,6 +229,8 @@ class Plan:
     """(content events, seconds): fewer in that time is a slow drip."""
     replay_buffer: int
     max_body: int | None
+    keep_alive: float | None = None
+    """Seconds without a word after which an agent whose stream is held back gets a comment; None: it gets none."""
     hedging: Hedging | None = None
     offline: bool = False
     """No upstream is asked."""

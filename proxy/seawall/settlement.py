@@ -91,6 +91,8 @@ class Settlement:
                 answer_bytes=run.agent.sent_bytes,
                 usage=ledger.usage,
                 skipped=tuple(ledger.skipped),
+                opened=True if run.opened else UNSET,
+                keep_alives=UNSET if run.keep_alive is None else run.keep_alive.comments or UNSET,
                 shadow=UNSET if run.shadow is None else run.shadow.told,
             )
         )

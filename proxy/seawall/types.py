@@ -120,6 +120,29 @@ class Body(Protocol):
         """Give the source up, whatever is left in it."""
 
 
+class Agent(Protocol):
+    """The agent's side of a call. `drain` waits while the agent reads more slowly than we write (`congested`); nothing
+    else blocks."""
+
+    @property
+    def congested(self) -> bool: ...
+    @property
+    def cut(self) -> bool:
+        """Whether seawall itself ends the call (the drain's limit), not the agent."""
+
+    @property
+    def sent_bytes(self) -> int: ...
+    @property
+    def unsent_bytes(self) -> int: ...
+    def inform(self, status: int, headers: Headers) -> None: ...
+    def start(self, status: int, headers: Headers, *, reason: bytes = b"") -> None: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def end(self, trailers: Headers | None = None) -> None: ...
+    def abort(self) -> None: ...
+    def drop(self) -> None: ...
+
+
 # Events are msgspec structs: two are made per call, and frozen dataclasses of so many fields cost five times as much.
 
 
@@ -175,6 +198,10 @@ class CallEnded(msgspec.Struct, frozen=True):
     """Candidates that were passed over, each with its reason: `openai-eu: breaker open`."""
     shadow: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     """Where a Shadow policy would have done something else: `openai: retry instead of give_up`."""
+    opened: bool | msgspec.UnsetType = msgspec.UNSET
+    """The agent got a head of ours while its stream was held back, so that its status says nothing."""
+    keep_alives: int | msgspec.UnsetType = msgspec.UNSET
+    """Comments that kept it waiting."""
 
 
 class BreakerMoved(msgspec.Struct, frozen=True):

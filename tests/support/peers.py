@@ -64,6 +64,8 @@ class Wire:
         while rest:
             size, _, rest = rest.partition(b"\r\n")
             length = int(size, 16)
+            if not length:
+                break
             body, rest = body + rest[:length], rest[length + 2 :]
         return body
 
@@ -71,7 +73,8 @@ class Wire:
     def whole(self) -> bool:
         """Whether the framing says that nothing is missing."""
         if b"transfer-encoding: chunked" in self.head.lower():
-            return self.data.endswith(b"0\r\n\r\n")
+            # The last chunk, and maybe trailers.
+            return self.data.endswith(b"0\r\n\r\n") or (b"\r\n0\r\n" in self.data and self.data.endswith(b"\r\n\r\n"))
         length = next((v for k, v in self.fields if k == b"content-length"), None)
         rest = self.data.partition(b"\r\n\r\n")[2]
         return self.end == "eof" if length is None else len(rest) == int(length)
@@ -80,6 +83,11 @@ class Wire:
     def fields(self) -> list[tuple[bytes, bytes]]:
         lines = [line.partition(b":") for line in self.head.split(b"\r\n")[1:]]
         return [(name.lower(), value.strip()) for name, _, value in lines]
+
+    @property
+    def trailers(self) -> dict[bytes, bytes]:
+        lines = self.data.rpartition(b"\r\n0\r\n")[2].split(b"\r\n")
+        return {name: value.strip() for name, found, value in (line.partition(b":") for line in lines) if found}
 
     def field(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.fields if key == name), None)

@@ -22,6 +22,7 @@ from seawall.dialects._json import read as read_json
 from seawall.dialects.base import Watch
 from seawall.dialects.generic import PlainWatch, told
 from seawall.dialects.splice import with_model
+from seawall.dialects.sse import COMMENT
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Safety, Usage, header
 
@@ -94,6 +95,7 @@ class Anthropic:
     name = "Anthropic"
     version_prefix = "/v1"
     sse_content_type = b"text/event-stream"
+    keep_alive = COMMENT
 
     def claims(self, head: Head) -> bool:
         if _OWN.match(head.path):

@@ -49,6 +49,8 @@ class Dialect(Protocol):
     """The first path segment of its public API (`/v1`), which agents send and base URLs may or may not hold."""
     sse_content_type: bytes
     """Of its streamed answers."""
+    keep_alive: bytes
+    """What may stand between two events of a stream and says nothing to any client; b"" where that is not known."""
 
     def claims(self, head: Head) -> bool:
         """Whether a bare path (no route prefix) is one of this dialect's: `/v1/messages`. Deterministic among all

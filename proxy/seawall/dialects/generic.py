@@ -45,6 +45,8 @@ class Generic:
     name = "Generic"
     version_prefix = ""
     sse_content_type = b"text/event-stream"
+    # google-genai, for one, fails on a comment.
+    keep_alive = b""
 
     def claims(self, head: Head) -> bool:
         return False

@@ -20,6 +20,7 @@ from seawall.dialects._openai_words import FILTERED, WORDS, is_filtered, usage_o
 from seawall.dialects.base import Watch
 from seawall.dialects.generic import PlainWatch, told
 from seawall.dialects.splice import with_model
+from seawall.dialects.sse import COMMENT
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Safety, Usage, header
 
@@ -81,6 +82,7 @@ class OpenAI:
     name = "OpenAI"
     version_prefix = "/v1"
     sse_content_type = b"text/event-stream"
+    keep_alive = COMMENT
 
     def claims(self, head: Head) -> bool:
         path = head.path

@@ -17,6 +17,9 @@ KEPT = 64 * 1024
 EDGE = 4096
 """Bytes kept of each end of such an event."""
 
+COMMENT = b": keep-alive\n\n"
+"""Dispatches no event. The standard (9.2.7) advises one "every 15 seconds or so" against impatient proxies."""
+
 # The end of a line and an empty line after it. A "\n" may be the second half of "\r\n"; a "\r" before "\n" is no end.
 _BLANK_LINE = re.compile(rb"(?:\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")

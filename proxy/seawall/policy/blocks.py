@@ -95,6 +95,7 @@ class Streaming(Block):
     commit: Literal["FirstContent", "Complete", "Headers"] | None = None
     max_hold: PositiveSize | None = None
     min_progress: MinProgress | None = None
+    keep_alive: Duration | None = None
 
 
 class Fallback(Block):

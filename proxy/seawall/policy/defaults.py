@@ -25,6 +25,7 @@ RULE: Mapping[str, str | int | tuple[str | int, ...]] = MappingProxyType(
         "retry.retryAfterMax": "20s",
         "streaming.commit": "FirstContent",
         "streaming.maxHold": "8Mi",
+        "streaming.keepAlive": "15s",
         "fallbackOn": (),
         "limits.replayBuffer": "4Mi",
     }

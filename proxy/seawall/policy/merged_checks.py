@@ -32,13 +32,22 @@ def merged_values(built: Built) -> Iterable[Issue]:
             if knows_candidates(effective, rule, located):
                 yield from _hedging(effective, fields, located)
                 yield from _candidates(effective, fields, located)
-            if (
-                _is_inline(fields, "streaming.maxHold", located)
-                and fields.certain("streaming.commit")
-                and effective.settings.streaming.commit != "Complete"
-            ):
-                message = "does nothing unless streaming.commit is Complete"
-                yield _at(fields, "streaming.maxHold", located, "warning", message)
+            if fields.certain("streaming.commit"):
+                yield from _holding(effective, fields, located)
+
+
+def _holding(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[Issue]:
+    """What a rule says of streams that are held, where none is."""
+    commit, keep_alive = rule.settings.streaming.commit, "streaming.keepAlive"
+    if _is_inline(fields, "streaming.maxHold", located) and commit != "Complete":
+        message = "does nothing unless streaming.commit is Complete"
+        yield _at(fields, "streaming.maxHold", located, "warning", message)
+    # What is translated has silences of its own: its provider's pings do not come through.
+    same = all(backend.upstream.spec.dialect == rule.dialect for backend in rule.backends)
+    asked = _is_inline(fields, keep_alive, located) and rule.settings.streaming.keep_alive
+    if asked and commit == "Headers" and same:
+        message = "does nothing: streaming.commit Headers holds nothing back"
+        yield _at(fields, keep_alive, located, "warning", message)
 
 
 def _slow_call(fields: Merged, located: Located) -> Iterable[Issue]:

@@ -62,6 +62,8 @@ class Streaming:
     commit: Commit
     max_hold: int
     min_progress: MinProgress | None
+    keep_alive: float | None
+    """Seconds; None: nothing is said while an answer is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ def rule_settings(values: Values, sources: Mapping[str, str]) -> RuleSettings:
             commit=cast("Commit", values["streaming.commit"]),
             max_hold=size_bytes(str(values["streaming.maxHold"])),
             min_progress=MinProgress(events, _seconds(values, "streaming.minProgress.interval")) if events else None,
+            keep_alive=_seconds(values, "streaming.keepAlive") or None,
         ),
         limits=Limits(
             max_body=size_bytes(str(values["limits.maxBody"])) if "limits.maxBody" in values else None,

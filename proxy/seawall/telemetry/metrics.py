@@ -91,11 +91,13 @@ class _Timing:
 class _Own:
     """What is kept for one route."""
 
-    __slots__ = ("overhead", "retries")
+    __slots__ = ("keep_alives", "opened", "overhead", "retries")
 
     def __init__(self) -> None:
         self.overhead = _Histogram(OVERHEAD_BOUNDS)
         self.retries = 0
+        self.opened = 0
+        self.keep_alives = 0
 
 
 class Metrics(Collector):
@@ -155,6 +157,9 @@ class Metrics(Collector):
         own = self._own[route,]
         own.overhead.observe(max(0.0, event.overhead_seconds))
         own.retries += event.retries
+        if event.opened or event.keep_alives:
+            own.opened += event.opened is True
+            own.keep_alives += event.keep_alives or 0
         usage = event.usage
         if usage is not None:
             tokens = timing.tokens
@@ -233,6 +238,10 @@ class Metrics(Collector):
         yield _counter(
             "retries", "Attempts repeated on the same upstream.", ("route",), {key: row.retries for key, row in own}
         )
+        opened = {key: row.opened for key, row in own if row.opened}
+        yield _counter("answers_opened", "Answers that were opened before anybody had one.", ("route",), opened)
+        comments = {key: row.keep_alives for key, row in own if row.keep_alives}
+        yield _counter("keep_alives", "Comments that kept agents waiting.", ("route",), comments)
         yield _counter("wasted_attempts", "Attempts that reached an upstream and were not used.", target, self._wasted)
         yield _counter("wasted_seconds", "How long attempts took that were not used.", target, self._wasted_seconds)
         yield _counter("wasted_tokens", "Tokens known to be billed for those.", (*target, "kind"), self._wasted_tokens)

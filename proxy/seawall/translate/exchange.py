@@ -7,8 +7,7 @@ nothing of translation. What the provider's dialect alone can tell is passed bes
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-
+from seawall.dialects.words import own_words
 from seawall.faults import Code, Fault
 from seawall.translate.answer import ReplacedError
 from seawall.translate.provider import Answering, Asking, ask
@@ -17,8 +16,6 @@ from seawall.types import Headers, Usage, header
 
 # What SDKs of either dialect go by when they wait or try again.
 _ADVICE = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
-# So much of a provider's own words is passed on, in characters.
-_WORDS = 2000
 
 Problem = Callable[[Fault, str], bytes]
 """Writes an error body in the agent's dialect: the fault, and the provider's own words for it."""
@@ -134,30 +131,9 @@ class Exchange:
         if fault.hint is not None and header(advice, b"retry-after") is None:
             # It may have been said in the provider's own way. Whole seconds, rounded up (RFC 9110 §10.2.3).
             advice.append((b"retry-after", b"%d" % max(1, -int(-fault.hint // 1))))
-        self._answer(status, self._problem(fault, _words(self._wire.error)), b"application/json", advice)
+        self._answer(status, self._problem(fault, own_words(self._wire.error)), b"application/json", advice)
         return None
 
     def _answer(self, status: int, body: bytes, kind: bytes, more: Headers = []) -> None:  # noqa: B006 - not changed
         self.status, self._body, self.complete = status, body, True
         self.headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *more]
-
-
-class _Told(msgspec.Struct):
-    message: object = None
-
-
-class _Error(msgspec.Struct):
-    error: msgspec.Raw = msgspec.Raw(b"null")
-    message: object = None
-
-
-def _words(body: bytes) -> str:
-    """A provider's own words for its error: all dialects say them in `message`, most of them within `error`."""
-    try:
-        told = msgspec.json.decode(body, type=_Error)
-        words = told.message
-        if bytes(told.error).startswith(b"{"):
-            words = msgspec.json.decode(told.error, type=_Told).message or words
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    return words[:_WORDS] if isinstance(words, str) else ""

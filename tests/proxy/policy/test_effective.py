@@ -52,7 +52,7 @@ def test_the_defaults_are_those_of_the_semantics() -> None:
     settings = made.routes[0].rules[0].settings
     assert settings.timeouts == Timeouts(600, False, None, 5, None, 300, 300, 30)
     assert settings.retry == Retry(2, 0.5, 8, frozenset(), 20)
-    assert settings.streaming == Streaming("FirstContent", 8 << 20, None)
+    assert settings.streaming == Streaming("FirstContent", 8 << 20, None, 15)
     assert settings.limits == Limits(None, 4 << 20)
     assert settings.fallback_on == frozenset()
     upstream_settings = made.upstreams["default/a"].settings
