@@ -71,7 +71,7 @@ def _speaks(watch: Watch | None) -> bool:
 async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, clock: Clock, read: Read) -> Fault | None:
     exchange, decoder = answer.exchange, answer.decoder
     progress = _Progress(terms.min_progress, clock.now(), watch)
-    first = None if watch.content or answer.first_content is not None else terms.first_content_by
+    first = None if watch.content else terms.first_content_by
     exchange.expect_within(terms.timeouts.stream_idle, Code.TIMEOUT_STREAM_IDLE)
     exchange.expect_by(*soonest(terms.committed, (first, Code.TIMEOUT_FIRST_CONTENT)))
     while True:

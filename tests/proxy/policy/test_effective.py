@@ -62,6 +62,14 @@ def test_the_defaults_are_those_of_the_semantics() -> None:
     assert set(made.routes[0].rules[0].sources.values()) == {DEFAULT}
 
 
+def test_the_interval_of_comments_is_merged_like_any_field_and_can_be_switched_off() -> None:
+    patient = cluster("p", "overrides", {"streaming": {"keepAlive": "1m"}})
+    assert rule(route(streaming={"commit": "Complete", "keepAlive": "5s"})).settings.streaming.keep_alive == 5
+    held = rule(route(streaming={"commit": "Complete", "keepAlive": "5s"}), patient).settings.streaming
+    assert (held.commit, held.keep_alive) == ("Complete", 60)
+    assert rule(route(streaming={"keepAlive": "0s"})).settings.streaming.keep_alive is None
+
+
 def test_an_upstream_without_more_is_a_pass_through() -> None:
     made = policy(upstream(), route()).upstreams["default/a"]
     assert (made.type, made.base_url, made.proxy, made.host_header) == ("LLM", "https://a/v1", "Direct", "Upstream")

@@ -78,3 +78,16 @@ def test_fields_without_effect_are_warnings() -> None:
     assert "does nothing" in one(upstream(), route(rule(fallbackOn=["NotFound"])))[2]
     for slow in ({"percent": 50}, {"percent": 50, "duration": "0s"}):
         assert "does nothing" in one(upstream(circuitBreaker={"slowCall": slow}), route(rule()))[2]
+
+
+def test_an_interval_for_comments_where_nothing_is_held_is_a_warning() -> None:
+    at_once = {"commit": "Headers", "keepAlive": "5s"}
+    found = one(upstream(), route(rule(streaming=at_once)))
+    assert found[:2] == ("warning", "spec.rules[0].streaming.keepAlive")
+    assert not issues(upstream(), route(rule(streaming={"commit": "Headers", "keepAlive": "0s"})))
+    assert not issues(upstream(), route(rule(streaming={"commit": "Complete", "keepAlive": "5s"})))
+    assert not issues(upstream(), route(rule(streaming={"commit": "Headers"})))
+    # A translated stream has silences of its own.
+    there = upstream("b", dialect="Anthropic", auth={"type": "APIKey", "keyFile": "/k"})
+    refs: list[dict[str, Any]] = [{"name": "a"}, {"name": "b", "model": "claude", "priority": 1}]
+    assert not issues(upstream(), there, route(rule("/v1", *refs, streaming=at_once)))
