@@ -13,7 +13,7 @@ from held import COMMENT, HELD, KINDS, NO_RETRY, REST, ROLE, SSE, at, comments, 
 from leaving import WHOLE as ASKED
 from leaving import Heard, chunk, leave, nothing_held, unblamed
 from leftovers import sockets
-from peers import CHAT, QUICK, always, chat, serving, wire
+from peers import CHAT, QUICK, always, chat, request_head, serving, wire
 
 from seawall.answer import Answer
 from seawall.attempt import Attempt
@@ -87,6 +87,19 @@ async def test_a_head_that_comes_late_with_its_content_is_passed_on_as_it_is(tmp
             assert (got.whole, comments(got), got.field(b"server")) == (True, 0, b"seawall-lab")
 
 
+async def test_a_late_head_is_passed_on_as_it_is_where_content_soon_follows(tmp_path: Path) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        for seconds, piece in ((0.3, SSE), (0.03, chunk(ROLE + REST) + b"0\r\n\r\n")):
+            await asyncio.sleep(seconds)
+            writer.write(piece)
+
+    rule = QUICK + "streaming: {commit: Complete, keepAlive: 200ms}\n"
+    async with serving(handle) as port, proxy(one(at(port), rule), tmp_path) as running:
+        got = await wire(running, chat(stream=True))
+        assert (got.whole, got.body, got.field(b"x-seawall-outcome")) == (True, ROLE + REST, b"primary")
+
+
 async def test_a_held_prelude_and_an_upstreams_own_pings_are_waited_for_too(tmp_path: Path) -> None:
     pieces = [SSE + chunk(ROLE), *[chunk(b": ping\n\n")] * 3, chunk(REST), chunk(b": late\n\n"), b"0\r\n\r\n"]
     async with serving(slowly(*pieces, seconds=0.1)) as port:
@@ -146,6 +159,8 @@ async def test_an_agent_that_leaves_while_comments_flow_ends_everything_at_once(
         await leave(how, ASKED, port=running.service.port, when=commented)
         await until(lambda: heard.left == 1 and ingress.connections == 0 and nothing_held(running), 1.0)
         await until(lambda: sockets() == before)
+        # No timer goes on behind it.
+        await until(lambda: alive() == [])
         call = await running.call()
         assert (call.fault, call.status, call.opened) == ("AGENT_GONE", 200, True)
         assert call.keep_alives and call.keep_alives >= 3

@@ -4,6 +4,7 @@ as well as that can be told in a stream."""
 import asyncio
 import gzip
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,27 @@ async def test_a_compressed_stream_is_opened_and_unpacked_as_it_comes(tmp_path: 
             got = await wire(running, chat(stream=True), headers="accept-encoding: gzip\r\nconnection: close\r\n")
             assert (got.whole, error_of(got)["seawall"]["code"]) == (False, "TRUNCATED")
             assert got.body.count(b'"content"') > 1
+
+
+async def test_a_compressed_stream_whose_pieces_end_within_events_is_unpacked_from_its_first_byte(
+    tmp_path: Path,
+) -> None:
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def piece(data: bytes) -> bytes:
+        return chunk(packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))
+
+    head = SSE.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+    half = len(REST) - 8  # the content, and the beginning of what follows
+    pieces = [head + piece(ROLE), piece(REST[:half]), piece(REST[half:]) + b"0\r\n\r\n"]
+    rule = NO_RETRY + "streaming: {keepAlive: 60ms}\n"
+    async with (
+        serving(slowly(*pieces, seconds=0.15)) as port,
+        proxy(pair(at(port), at(port), rule), tmp_path) as running,
+    ):
+        got = await wire(running, chat(stream=True))
+        assert (got.whole, comments(got) > 0) == (True, True)
+        assert got.body.replace(COMMENT, b"") == ROLE + REST
 
 
 async def test_a_stream_in_a_coding_that_nobody_knows_is_never_opened(tmp_path: Path) -> None:

@@ -131,6 +131,9 @@ async def test_within_an_event_nothing_is_written_and_between_two_each_silence_i
     for _ in range(6):
         await keep_alive._awaited(lambda: after(0.03))
     assert keep_alive.comments == 0
+    # The relay has the word now.
+    await asyncio.sleep(0.15)
+    assert keep_alive.comments == 0
     watch.feed(b'data: "' + b"x" * 70_000)
     assert watch.midway
     await keep_alive._awaited(lambda: after(0.25))
