@@ -144,12 +144,17 @@ class Attempts:
 
     async def _send(self, call: Call, attempt: Attempt, terms: Terms, agent: Agent, ledger: Ledger) -> Source | Fault:
         visit, candidate = attempt.visit, attempt.visit.candidate
+        by, code = terms.connect_by
+        assert by is not None
+        credential = candidate.target.credential
+        left = by - terms.started
+        if credential is not None and not credential.usable:
+            await credential.prepare(left)
+            left = by - self._clock.now()
         request = None if candidate.foreign else request_for(call, candidate)
         if isinstance(request, Fault):
             return request
-        by, code = terms.connect_by
-        assert by is not None
-        if by <= terms.started:
+        if left <= 0:
             # The agent's upload, our queue or a back-off has used the call's time up: nothing is asked any more.
             visit.blameless = True
             return Fault(code)
@@ -168,7 +173,7 @@ class Attempts:
             assert self.translator is not None, "a policy with foreign candidates comes with a translator"
             sent = self.translator.exchange(call, candidate, terms, attempt.number)
         else:
-            sent = await self._pool.send(candidate.target.endpoint, request, by - terms.started, agent.inform)
+            sent = await self._pool.send(candidate.target.endpoint, request, left, agent.inform)
         if isinstance(sent, Fault):
             visit.blameless = self._too_late_to_connect(call, sent, terms)
             return sent

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,7 +33,8 @@ from seawall.runtime import (
 )
 from seawall.settings import breaker_settings, plan_hedging, plan_static, plan_timeouts, retry_settings
 from seawall.upstream.connect import Endpoint, environment_proxy
-from seawall.upstream.credential import Credential
+from seawall.upstream.credential import Credential, InjectedKey, KeyFile
+from seawall.upstream.sigv4 import SIGNATURE_FIELDS, AccessKeys, Signature, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +130,46 @@ def _configure(upstream: Upstream, effective: EffectiveUpstream, now: float) -> 
 
 def _target(effective: EffectiveUpstream, endpoint: Endpoint, kept: Target | None, clock: Clock) -> Target:
     url = urlsplit(effective.base_url)
-    auth, credential = effective.auth, None
-    if auth.key_file is not None:
-        path = Path(auth.key_file)
-        same = kept is not None and kept.credential is not None and kept.credential.path == path
-        credential = kept.credential if same and kept is not None else Credential(path, clock)
+    dialect = REGISTRY[effective.spec.dialect]
     return Target(
-        dialect=REGISTRY[effective.spec.dialect],
+        dialect=dialect,
         # The old endpoint, where nothing of it has changed, keeps the connections that were made with its TLS context.
         endpoint=kept.endpoint if kept is not None and kept.endpoint.same_as(endpoint) else endpoint,
         base_path=url.path.rstrip("/"),
         host=url.netloc.encode("ascii"),
         keep_host=effective.host_header == "Passthrough",
-        credential=credential,
-        credential_header=_credential_header(auth),
+        credential=_credential(effective, dialect, None if kept is None else kept.credential, clock),
         aliases={alias: model.name for model in effective.models for alias in model.aliases or ()},
     )
 
 
-def _credential_header(auth: Auth) -> tuple[bytes, bytes] | None:
-    if auth.header is None:
+def _credential(
+    effective: EffectiveUpstream, dialect: Dialect, kept: Credential | None, clock: Clock
+) -> Credential | None:
+    """What the policy injects, over the keys that an unchanged source has given already."""
+    auth = effective.auth
+    if auth.type == "AWSSigV4":
+        region, service = effective.region, effective.service
+        source = Source(
+            Path(auth.credentials_file) if auth.credentials_file else None, auth.profile or "default", region
+        )
+        same = isinstance(kept, Signature) and kept.keys.source == source
+        keys = kept.keys if isinstance(kept, Signature) and same else AccessKeys(source, clock)
+        return Signature(keys, region, service, dialect.credential_fields() | SIGNATURE_FIELDS)
+    if auth.key_file is None:
         return None
-    return auth.header.encode("ascii"), (auth.scheme or "").encode("ascii")
+    path, replaces = Path(auth.key_file), dialect.credential_fields()
+    file = kept.file if isinstance(kept, InjectedKey) and kept.file.path == path else KeyFile(path, clock)
+    if auth.header is None:
+        return InjectedKey(file, dialect.credential, replaces)
+    name = auth.header.encode("ascii")
+    return InjectedKey(file, _field(name, auth), replaces | {name.lower()})
+
+
+def _field(name: bytes, auth: Auth) -> Callable[[bytes], tuple[bytes, bytes]]:
+    """The field that the policy names, instead of the dialect's own."""
+    before = f"{auth.scheme} ".encode("ascii") if auth.scheme else b""
+    return lambda key: (name, before + key)
 
 
 def _candidate(backend: EffectiveBackend, upstream: Upstream, group: int, dialect: Dialect) -> Candidate:

@@ -192,7 +192,7 @@ RULES: dict[Code, Rule] = {
         Category.AUTHENTICATION,
         Severity.CRITICAL,
         True,
-        "check that auth.keyFile is mounted and readable",
+        "check that what auth names (keyFile, credentialsFile, a role) can be read",
         sent=False,
     ),
     Code.CONNECTION_LOST: _broken(502, Category.NETWORK, "retry; the upstream closed the connection"),

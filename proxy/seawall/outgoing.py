@@ -9,6 +9,7 @@ from seawall.call import Call
 from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Target
 from seawall.types import Body, Headers, Safety
+from seawall.upstream.credential import Unsigned
 from seawall.upstream.pool import Request
 from seawall.wire import end_to_end
 
@@ -30,19 +31,23 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
             return Fault(Code.NO_CANDIDATE, f"the request has no place for the model {model}")
         target, data = spliced
         drop = drop | _FRAMING
-    key = None
-    if there.credential is not None:
-        key = there.credential.key()
-        if key is None:
-            return Fault(Code.CREDENTIAL_UNREADABLE, there.credential.error)
+    credential = there.credential
+    if credential is not None:
         if _climbs(target):
             return Fault(Code.BAD_REQUEST, "dot segments could lead an injected credential out of the route")
-        drop = drop | there.replaced_fields
+        drop = drop | credential.replaces
     headers = end_to_end(call.head.headers, drop)
     if not there.keep_host:
         _set_host(headers, there.host)
-    if key is not None:
-        headers.append(there.credential_field(key))
+    target = join(there.base_path, target, there.dialect.version_prefix if call.bare else "")
+    if credential is not None:
+        whole = call.body.whole or spliced is not None
+        if credential.covers_body and not whole:
+            return _unsignable(call)
+        fields = credential.fields(Unsigned(call.head.method, target, headers, data if whole else None))
+        if fields is None:
+            return Fault(Code.CREDENTIAL_UNREADABLE, credential.error)
+        headers += fields
     if spliced is not None and not call.chunked:
         headers.append((b"content-length", b"%d" % len(data)))
     body: bytes | Body = call.body
@@ -53,7 +58,7 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         body = call.body.send_whole()
     return Request(
         call.head.method,
-        join(there.base_path, target, there.dialect.version_prefix if call.bare else ""),
+        target,
         headers,
         body,
         chunked=call.chunked,
@@ -61,6 +66,12 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         fresh=call.facts.safety is Safety.UNSAFE or not call.body.kept,
         trailers=lambda: call.body.trailers,
     )
+
+
+def _unsignable(call: Call) -> Fault:
+    if call.body.spent:
+        return Fault(Code.QUEUE_FULL, "the buffers are full, and the body must be held to be signed", hint=1.0)
+    return Fault(Code.BODY_TOO_LARGE, "the body is too large to be signed")
 
 
 def credential_mark(call: Call, target: Target) -> int:

@@ -41,23 +41,8 @@ class Target:
     host: bytes
     keep_host: bool = False
     credential: Credential | None = None
-    credential_header: tuple[bytes, bytes] | None = None
-    """Field name and scheme, where the policy names them; else the dialect's own."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Agents' names for models → this upstream's own."""
-
-    def credential_field(self, key: bytes) -> tuple[bytes, bytes]:
-        """The header field that carries the injected key."""
-        if self.credential_header is None:
-            return self.dialect.credential(key)
-        name, scheme = self.credential_header
-        return name, scheme + b" " + key if scheme else key
-
-    @property
-    def replaced_fields(self) -> frozenset[bytes]:
-        """Names, in lower case, of the agent's own credentials, which an injected key replaces."""
-        fields = self.dialect.credential_fields()
-        return fields if self.credential_header is None else fields | {self.credential_header[0].lower()}
 
 
 class Upstream:

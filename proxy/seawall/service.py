@@ -34,6 +34,7 @@ from seawall.telemetry.metrics import Metrics
 from seawall.telemetry.recent import Recent
 from seawall.telemetry.text_log import TextLog, wants_colour
 from seawall.types import Event, Observer, Reloaded
+from seawall.upstream import sigv4
 from seawall.upstream.pool import Pool
 from seawall.view import View
 
@@ -135,6 +136,8 @@ class Service:
     def prepare(self, policy: EffectivePolicy) -> None:
         """Import what a policy needs and the process does not have yet; may be called from another thread, since that
         can take seconds. Raises OSError where it is not installed."""
+        if policy.signed:
+            sigv4.require()
         if policy.translated:
             require(policy.translated)
             self._translator = self._translator or load(self._pool, self._clock)

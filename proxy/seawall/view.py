@@ -229,7 +229,7 @@ def _shadow(upstream: Upstream, now: float, names: _Names) -> tuple[BreakerView,
 def _credential(credential: Credential | None) -> CredentialView | None:
     if credential is None or not (problem := credential.problem()):
         return None
-    return CredentialView(problem, credential.key() is not None)
+    return CredentialView(problem, credential.usable)
 
 
 def _held(upstream: Upstream) -> list[BreakerView]:

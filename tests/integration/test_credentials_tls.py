@@ -112,7 +112,7 @@ async def test_a_key_file_that_became_unusable_is_told_until_it_is_mended(tmp_pa
         _, told, state, gauge = await becomes("degraded")
         assert isinstance(told, dict)
         assert (told["last_key_in_use"], str(key) in told["problem"], state, gauge) == (True, True, told, True)
-        assert f"key file {key}" in (await admin.get("/")).text
+        assert f"credential {key}" in (await admin.get("/")).text
         assert (await wire(running, chat())).status == 200
         assert seen.fields(b"authorization") == [b"Bearer first"]
         key.write_text("second")

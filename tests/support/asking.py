@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from seawall.lab import Lab
 from seawall.translate.provider import Answering, Asking, Place, Provider, ask
 from seawall.translate.types import Asked
 from seawall.upstream.connect import Endpoint
+from seawall.upstream.credential import InjectedKey, KeyFile
 from seawall.upstream.pool import Pool
 
 CLOCK = SystemClock()
@@ -50,6 +52,17 @@ def at(pool: Pool, dialect: str, port: int, path: str | None = None) -> Provider
 def in_lab(pool: Pool, lab: Lab, dialect: str) -> Provider:
     path = {"OpenAI": "/u/one/v1", "Anthropic": "/u/one"}[dialect]
     return at(pool, dialect, urlsplit(lab.url).port or 0, path)
+
+
+def _bearer(key: bytes) -> tuple[bytes, bytes]:
+    return b"authorization", b"Bearer " + key
+
+
+def key_in(folder: Path, key: bytes, field: Callable[[bytes], tuple[bytes, bytes]] = _bearer) -> InjectedKey:
+    """A key in a file of its own."""
+    path = folder / key.decode()
+    path.write_bytes(key)
+    return InjectedKey(KeyFile(path, CLOCK), field, frozenset())
 
 
 @asynccontextmanager

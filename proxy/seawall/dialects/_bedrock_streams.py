@@ -185,7 +185,9 @@ class InvokeWatch(_Framed):
             self._stopped(part.messageStop.stopReason)
         elif part.type == "message_stop":
             self.terminal = True
-        elif not (named and part.type in _EMPTY) and part.messageStart is part.contentBlockStop is part.metadata is None:
+        elif (
+            not (named and part.type in _EMPTY) and part.messageStart is part.contentBlockStop is part.metadata is None
+        ):
             self._bears()
         if part.metrics is not None:
             self.terminal = True

@@ -53,7 +53,8 @@ WORDS = Words(
         phrase(_MODEL + r"This model's maximum context length is\b", Code.CONTEXT_LENGTH),
         phrase(_MODEL + r"Output blocked by content filtering policy", Code.CONTENT_POLICY),
         phrase(
-            _MODEL + r"The (?:generated text|generated image\(s\)|input) ha(?:s|ve) been blocked by our content filters",
+            _MODEL
+            + r"The (?:generated text|generated image\(s\)|input) ha(?:s|ve) been blocked by our content filters",
             Code.CONTENT_POLICY,
         ),
     ),
@@ -93,8 +94,11 @@ def told(name: str, payload: bytes, words: str = "") -> Said:
     return Said(type=_name(name[:1].upper() + name[1:]), message=words or found.message or found.Message)
 
 
-def unknown(body: bytes) -> Said | None:
-    """The error that AWS's gateways answer with 200 to what no service of theirs knows; None where there is none."""
+def unknown(headers: Headers, body: bytes) -> Said | None:
+    """The error in an answer with 200, as AWS's gateways give it to what no service of theirs knows; None where there
+    is none."""
+    if header(headers, b"x-amzn-errortype") is not None:
+        return said(headers, body)
     if b'"__type"' not in body:
         return None
     found = read(_BODY, body) or _Body()

@@ -98,7 +98,7 @@ class Bedrock:
         fault = judge_good(WORDS, status, headers, body, wall, whole=whole)
         if fault is not None:
             return fault
-        error = unknown(body)
+        error = unknown(headers, body)
         if error is not None:
             fault = fault_of(WORDS, error)
             return Fault(fault.code, f"{status} with {fault.detail}", status)
@@ -146,6 +146,7 @@ class Bedrock:
         return b"authorization", b"Bearer " + key
 
     def credential_fields(self) -> frozenset[bytes]:
+        """An agent's SDK signs as well: its signature must not be sent beside a key."""
         return frozenset({b"authorization", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token"})
 
     def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:

@@ -110,7 +110,7 @@ class Answer:
 
     frames: the body, in the pieces in which it leaves (one SSE event each). prelude: how many come before the first
     content. terminal: how many at the end tell that it is whole. error_event makes the stream's error frame from
-    (trouble, failed, frames sent so far).
+    (trouble, failed, frames sent so far). malformed spoils a frame, where that is not JSON behind `data:`.
     """
 
     frames: list[bytes]
@@ -121,6 +121,7 @@ class Answer:
     terminal: int = 0
     headers: Headers = field(default_factory=list)
     error_event: Callable[[Trouble, bool, int], bytes] | None = None
+    malformed: Callable[[bytes], bytes] | None = None
 
 
 def plain(body: object, status: int = 200) -> Answer:

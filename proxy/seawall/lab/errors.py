@@ -15,6 +15,7 @@ def error_answer(family: Family, status: Status, mint: Mint) -> Answer:
         answer = Answer([status.body.encode()], status=code)
     else:
         answer = Answer([family.error(trouble, status, mint)], status=code)
+    answer.headers += family.error_fields(trouble, status)
     if status.retry_after is not None:
         answer.headers.append((b"retry-after", status.retry_after.encode("latin-1")))
     if status.retry_after_ms is not None:
@@ -32,5 +33,7 @@ def bent(answer: Answer, plan: Plan, family: Family, mint: Mint) -> tuple[Answer
     if broken is not None and broken.how in (Break.ERROR, Break.FAILED) and not answer.stream:
         trouble = broken.trouble
     if trouble is not None and answer.status < 400:
-        return Answer([family.error(trouble, Status(), mint)]), False
+        told = Answer([family.error(trouble, Status(), mint)])
+        told.headers += family.error_fields(trouble, Status())
+        return told, False
     return answer, False

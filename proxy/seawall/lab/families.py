@@ -26,6 +26,9 @@ class Family(Protocol):
     def headers(self, mint: Mint, *, exhausted: bool) -> Headers:
         """The fields that this provider adds to every answer. exhausted: a rate limit is used up."""
 
+    def error_fields(self, trouble: Trouble, status: Status) -> Headers:
+        """The fields that this provider adds to an error answer."""
+
 
 def trouble_of(status: int) -> Trouble:
     """What a bare status stands for."""
@@ -100,6 +103,9 @@ class OpenAI:
             (b"x-ratelimit-reset-tokens", b"3ms"),
         ]
 
+    def error_fields(self, trouble: Trouble, status: Status) -> Headers:
+        return []
+
 
 class Anthropic:
     name = "Anthropic"
@@ -149,6 +155,45 @@ class Anthropic:
             (b"anthropic-ratelimit-tokens-reset", reset),
         ]
 
+    def error_fields(self, trouble: Trouble, status: Status) -> Headers:
+        return []
+
+
+class Bedrock:
+    name = "Bedrock"
+    _errors: ClassVar[dict[Trouble, tuple[int, str, str]]] = {
+        Trouble.INVALID: (400, "ValidationException", "The request is not valid."),
+        Trouble.AUTH: (403, "UnrecognizedClientException", "The security token included in the request is invalid."),
+        Trouble.FORBIDDEN: (403, "AccessDeniedException", "You don't have access to the model with this model ID."),
+        Trouble.NOT_FOUND: (404, "ResourceNotFoundException", "Could not resolve the foundation model."),
+        Trouble.CONTEXT: (400, "ValidationException", "Input is too long for requested model."),
+        Trouble.FILTER: (400, "ValidationException", "Output blocked by content filtering policy"),
+        Trouble.RATE_LIMIT: (429, "ThrottlingException", "Too many requests, please wait before trying again."),
+        Trouble.QUOTA: (429, "ThrottlingException", "Too many tokens per day, please wait before trying again."),
+        Trouble.SERVER: (500, "InternalServerException", "The system encountered an unexpected error."),
+        Trouble.OVERLOADED: (503, "ServiceUnavailableException", "Bedrock is unable to process your request."),
+        Trouble.TIMEOUT: (408, "ModelTimeoutException", "Model has timed out in processing the request."),
+    }
+
+    def status(self, trouble: Trouble) -> int:
+        return self._errors[trouble][0]
+
+    def name_of(self, trouble: Trouble, status: Status) -> str:
+        """The exception's."""
+        return status.error_code or self._errors[trouble][1]
+
+    def error(self, trouble: Trouble, status: Status, mint: Mint) -> bytes:
+        return encode({"message": status.message or self._errors[trouble][2]})
+
+    def headers(self, mint: Mint, *, exhausted: bool) -> Headers:
+        id_ = mint.id("", 32)
+        parts = (id_[:8], id_[8:12], id_[12:16], id_[16:20], id_[20:])
+        return [(b"x-amzn-requestid", "-".join(parts).encode())]
+
+    def error_fields(self, trouble: Trouble, status: Status) -> Headers:
+        where = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
+        return [(b"x-amzn-errortype", (self.name_of(trouble, status) + where).encode("latin-1", "replace"))]
+
 
 class Warehouse:
     name = "Generic"
@@ -178,3 +223,6 @@ class Warehouse:
 
     def headers(self, mint: Mint, *, exhausted: bool) -> Headers:
         return [(b"x-request-id", mint.id("wh-", 16).encode())]
+
+    def error_fields(self, trouble: Trouble, status: Status) -> Headers:
+        return []

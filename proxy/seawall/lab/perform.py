@@ -172,7 +172,8 @@ def _edited(frames: list[bytes], answer: Answer, broken: Breakage | None) -> lis
         case Break.MALFORMED if not answer.stream:
             return frames[: min(at, len(frames) - 1)]
         case Break.MALFORMED:
-            return [*frames[:at], _malformed(frames[min(at, len(frames) - 1)]), *frames[at + 1 :]]
+            spoil = answer.malformed or _malformed
+            return [*frames[:at], spoil(frames[min(at, len(frames) - 1)]), *frames[at + 1 :]]
         case Break.ERROR | Break.FAILED if answer.error_event is not None:
             error = answer.error_event(broken.trouble, broken.how is Break.FAILED, at)
             return [*frames[:at], error]

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from seawall.lab import messages, openai_other, warehouse
+from seawall.lab import converse, messages, openai_other, warehouse
 from seawall.lab.answer import Answer, Json, Mint, RejectedError
 from seawall.lab.chat import Chat
-from seawall.lab.families import Anthropic, Family, OpenAI, Warehouse
+from seawall.lab.families import Anthropic, Bedrock, Family, OpenAI, Warehouse
 from seawall.lab.plan import Scenario, Trouble
 from seawall.lab.responses import Responses
 from seawall.lab.words import WORDS
@@ -26,7 +26,7 @@ class Operation(Protocol):
 
 
 MODELS = ("gpt-4o-mini", "claude-sonnet-4-5", *(f"lab-{word.example}" for word in WORDS))
-_OPENAI, _ANTHROPIC, _WAREHOUSE = OpenAI(), Anthropic(), Warehouse()
+_OPENAI, _ANTHROPIC, _BEDROCK, _WAREHOUSE = OpenAI(), Anthropic(), Bedrock(), Warehouse()
 _LABEL = re.compile(r"/u/([A-Za-z0-9._-]{1,64})(/.*|)")
 
 
@@ -34,6 +34,16 @@ def labelled(path: str) -> tuple[str, str]:
     """The upstream's label and the path below it: `/u/east/v1/models` gives `east` and `/v1/models`."""
     match = _LABEL.fullmatch(path)
     return (match[1], match[2] or "/") if match else ("", path)
+
+
+def _invoked(model: str, operation: str) -> Operation:
+    match operation:
+        case "converse" | "converse-stream":
+            return converse.Converse(model, operation == "converse-stream")
+        case "count-tokens":
+            return converse.CountTokens(model)
+        case _:
+            return converse.Invoke(model, operation != "invoke")
 
 
 class Routes:
@@ -56,6 +66,8 @@ class Routes:
         """Whose errors a path answers with that no operation claims."""
         if header(head.headers, b"anthropic-version") is not None:
             return _ANTHROPIC
+        if path.startswith("/model/"):
+            return _BEDROCK
         return _WAREHOUSE if path.startswith("/warehouse") else _OPENAI
 
     def find(self, head: Head, path: str) -> Operation:
@@ -67,6 +79,8 @@ class Routes:
             return fixed
         if path.startswith("/warehouse/"):
             return self._warehouse(method, path, head)
+        if method == "POST" and (asked := converse.asked(path)) is not None:
+            return _invoked(*asked)
         if method == "GET" and (api == "/models" or api.startswith("/models/")):
             only = api.removeprefix("/models").removeprefix("/") or None
             if header(head.headers, b"anthropic-version") is not None:

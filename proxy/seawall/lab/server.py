@@ -16,6 +16,7 @@ from seawall.clock import Clock, SystemClock
 from seawall.lab.answer import Json, Mint, RejectedError
 from seawall.lab.attempts import Attempt, Ring
 from seawall.lab.control import control
+from seawall.lab.converse import asked as in_path
 from seawall.lab.errors import bent, error_answer
 from seawall.lab.families import Family
 from seawall.lab.grammar import parse_model, parse_steps
@@ -271,7 +272,9 @@ def _needed(document: Any) -> Json:
 
 def _note_facts(attempt: Attempt, document: Any, path: str) -> None:
     """Model and stream; a warehouse's name, or a pipeline's, stands where a model's would."""
-    if isinstance(document, dict):
+    if (asked := in_path(path)) is not None:
+        attempt.model, attempt.stream = _short(asked[0], "model"), "stream" in asked[1]
+    elif isinstance(document, dict):
         model = document.get("model") or document.get("warehouse")
         attempt.model = _short(model, "model") if isinstance(model, str) else ""
         attempt.stream = document.get("stream") is True

@@ -63,6 +63,8 @@ def unreadable_files(policy: EffectivePolicy) -> list[Issue]:
         where = f"{upstream.kind} {upstream.key}"
         if upstream.auth.key_file is not None:
             issues += _unreadable(upstream.auth.key_file, f"{where} spec.auth.keyFile", "key")
+        if upstream.auth.credentials_file is not None:
+            issues += _unreadable(upstream.auth.credentials_file, f"{where} spec.auth.credentialsFile", "credentials")
         if upstream.tls.ca_file is not None:
             issues += _unreadable(upstream.tls.ca_file, f"{where} spec.tls.caFile", "certificate")
     return issues

@@ -148,6 +148,10 @@ class Auth(Block):
     key_file: Text | None = None
     header: Token | None = None
     scheme: Token | None = None
+    region: Label | None = None
+    service: Label | None = None
+    credentials_file: Text | None = None
+    profile: Text | None = None
 
 
 class TLS(Block):

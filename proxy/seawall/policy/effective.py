@@ -4,9 +4,11 @@ Pure and tolerant: it can be built from documents that checks.py will refuse (re
 in doubt are left out), so that checks can look at merged values too. It never does I/O.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from seawall.policy import defaults
 from seawall.policy.attached import PolicyIndex
@@ -46,6 +48,19 @@ from seawall.policy.units import seconds
 WAREHOUSES = frozenset({"Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"})
 
 
+SIGNED_SERVICES: Mapping[str, str] = {"Bedrock": "bedrock"}
+"""Dialects whose providers want requests signed (AWS Signature Version 4), and the service that it is made for."""
+
+# bedrock-runtime.us-east-1.amazonaws.com, vpce-….bedrock-runtime.us-gov-west-1.vpce.amazonaws.com, ….api.aws
+_REGION = re.compile(r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-\d{1,2})\.(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$")
+
+
+def region_of(base_url: str) -> str:
+    """The AWS region in a host's name; "" where there is none."""
+    found = _REGION.search(urlsplit(base_url).hostname or "")
+    return found[1] if found else ""
+
+
 @dataclass(frozen=True, slots=True)
 class EffectiveUpstream:
     """One upstream. `key` is its identity: `namespace/name`, or `name` of a ClusterUpstream."""
@@ -74,6 +89,16 @@ class EffectiveUpstream:
     @property
     def auth(self) -> Auth:
         return self.spec.auth or Auth(type="Passthrough")
+
+    @property
+    def region(self) -> str:
+        """That signatures are for: what the document says, else what the host's name tells; "" where neither does."""
+        return self.auth.region or region_of(self.spec.base_url)
+
+    @property
+    def service(self) -> str:
+        """Likewise."""
+        return self.auth.service or SIGNED_SERVICES.get(self.spec.dialect, "")
 
     @property
     def tls(self) -> TLS:
@@ -173,6 +198,11 @@ class EffectivePolicy:
     routes: tuple[EffectiveRoute, ...]
     """In the order of the documents."""
     revision: str
+
+    @property
+    def signed(self) -> bool:
+        """Whether requests to some upstream are signed."""
+        return any(upstream.auth.type == "AWSSigV4" for upstream in self.upstreams.values())
 
     @property
     def translated(self) -> frozenset[str]:

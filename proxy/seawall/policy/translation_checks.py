@@ -10,8 +10,12 @@ from seawall.policy.effective import EffectiveBackend, EffectiveRule
 from seawall.policy.issues import FieldPath, Issue, did_you_mean
 from seawall.policy.located import Located
 
-# What agents may speak, and what may be asked in its place.
-TRANSLATED = frozenset({"OpenAI", "Anthropic"})
+AGENTS = frozenset({"OpenAI", "Anthropic"})
+"""What agents may speak."""
+ASKED = AGENTS | {"Bedrock"}
+"""What may be asked in its place."""
+_KEY = {"": "use auth: {type: APIKey, keyFile: ...}", "Bedrock": "use auth: {type: AWSSigV4}"}
+"""Credentials of one's own, by dialect."""
 
 
 def rule_dialect(rule: Rule, effective: EffectiveRule, located: Located, at: FieldPath) -> Iterable[Issue]:
@@ -19,7 +23,7 @@ def rule_dialect(rule: Rule, effective: EffectiveRule, located: Located, at: Fie
     if rule.dialect is None or not effective.backends:
         return
     theirs = {backend.upstream.spec.dialect for backend in effective.backends}
-    if rule.dialect not in theirs | TRANSLATED and located.whole((*at, "backendRefs")):
+    if rule.dialect not in theirs | AGENTS and located.whole((*at, "backendRefs")):
         message = f"{rule.dialect} is what none of the rule's upstreams speaks"
         yield located.error((*at, "dialect"), message, f"leave it out for {', '.join(sorted(theirs))}")
 
@@ -32,14 +36,14 @@ def foreign(
     there = upstream.spec.dialect
     if there == rule.dialect:
         return
-    if not TRANSLATED.issuperset({there, rule.dialect}):
+    if rule.dialect not in AGENTS or there not in ASKED:
         message = f"the rule's agents speak {rule.dialect}, {upstream.kind} {upstream.key} speaks {there}"
-        known = " and ".join(sorted(TRANSLATED))
-        yield located.error((*at, "name"), message, f"translation is between {known}; else use one dialect per rule")
+        known = f"from {' and '.join(sorted(AGENTS))} to {', '.join(sorted(ASKED))}"
+        yield located.error((*at, "name"), message, f"translation is {known}; else use one dialect per rule")
         return
     if upstream.auth.type == "Passthrough" and target.whole(("spec", "auth")):
         message = f"{upstream.kind} {upstream.key} speaks {there} and needs a key of its own: the agents' are for "
-        yield located.error((*at, "name"), f"{message}{rule.dialect}", "use auth: {type: APIKey, keyFile: ...}")
+        yield located.error((*at, "name"), f"{message}{rule.dialect}", _KEY.get(there, _KEY[""]))
     ref = backend.ref
     renamed = ref.model or ref.model_map or any(model.aliases for model in upstream.models)
     if not renamed and not upstream.models and target.whole(("spec", "models")):

@@ -25,9 +25,7 @@ class Gap:
     hint: str = ""
 
 
-_DIALECTS = frozenset(
-    {"AzureOpenAI", "Gemini", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"}
-)
+_DIALECTS = frozenset({"AzureOpenAI", "Gemini", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"})
 
 NOT_IMPLEMENTED = (
     Gap(_ROUTE_BLOCKS, "cache"),
@@ -41,7 +39,6 @@ NOT_IMPLEMENTED = (
     Gap(_UPSTREAM_BLOCKS, "healthCheck", hint="circuitBreaker works already"),
     Gap(("*Upstream spec",), "dialect", _DIALECTS, hint="Generic passes any HTTP API through"),
     Gap(("AgentRoute spec.rules",), "dialect", _DIALECTS),
-    Gap(("*Upstream spec.auth",), "type", frozenset({"AWSSigV4"})),
 )
 
 _KINDS = {

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from seawall.policy.documents import Auth, ClusterUpstream, Upstream
-from seawall.policy.effective import WAREHOUSES, upstream_type
+from seawall.policy.effective import SIGNED_SERVICES, WAREHOUSES, region_of, upstream_type
 from seawall.policy.issues import Issue
 from seawall.policy.located import Located
+
+_SIGNING = ("region", "service", "credentials_file", "profile")
 
 
 def upstream_issues(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:
@@ -16,6 +18,7 @@ def upstream_issues(located: Located, document: Upstream | ClusterUpstream) -> I
     yield from _transport(located, document)
     if document.spec.auth is not None:
         yield from _auth(located, document.spec.auth)
+    yield from _signed(located, document)
     yield from _models(located, document)
 
 
@@ -65,6 +68,35 @@ def _auth(located: Located, auth: Auth) -> Iterable[Issue]:
     elif auth.scheme is not None and auth.header is None and located.sure((*at, "header")):
         hint = "such as header: Authorization, scheme: Bearer"
         yield located.error(at, "scheme does nothing without header", hint)
+
+
+def _signed(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:
+    """A signature covers Host, so that an agent's own, made for this proxy, would be refused (SEMANTICS §9)."""
+    spec, at = document.spec, ("spec", "auth")
+    auth = spec.auth or Auth(type="Passthrough")
+    if not (located.sure((*at, "type")) and located.sure(("spec", "dialect")) and located.sure(at)):
+        return
+    if auth.type == "Passthrough" and spec.dialect in SIGNED_SERVICES:
+        message = f"{spec.dialect} cannot take Passthrough: agents' signatures are made for this proxy's Host"
+        yield located.error(at if spec.auth else ("spec", "dialect"), message, "use auth: {type: AWSSigV4}")
+    own = {name for name in _SIGNING if getattr(auth, name) is not None}
+    if auth.type != "AWSSigV4":
+        if own:
+            message = "region, service, credentialsFile and profile do nothing without type AWSSigV4"
+            yield located.error(at, message, "use type: AWSSigV4")
+        return
+    if auth.key_file or auth.header or auth.scheme:
+        message = "keyFile, header and scheme do nothing with type AWSSigV4"
+        yield located.error(at, message, "use credentialsFile, or the environment's credentials")
+    if auth.profile and not auth.credentials_file and located.sure((*at, "credentialsFile")):
+        yield located.error(at, "profile does nothing without credentialsFile", "AWS_PROFILE chooses one elsewhere")
+    if not auth.region and not region_of(spec.base_url) and located.sure((*at, "region")):
+        yield located.error(at, "baseURL's host names no AWS region", "add region, such as us-east-1")
+    if not auth.service and spec.dialect not in SIGNED_SERVICES and located.sure((*at, "service")):
+        yield located.error(at, "which AWS service requests are signed for is not known", "add service")
+    if spec.host_header == "Passthrough" and located.sure(("spec", "hostHeader")):
+        message = "contradicts auth type AWSSigV4: the signature covers the upstream's own Host"
+        yield located.error(("spec", "hostHeader"), message, "leave hostHeader out")
 
 
 def _models(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:

@@ -136,8 +136,10 @@ async def _read(routing: "Routing", head: Head, body: Replay) -> "Found":
     if first.max_body is not None and length is not None and length > first.max_body:
         raise Refusal(Fault(Code.BODY_TOO_LARGE, f"the body exceeds {first.max_body} bytes"))
     await body.fill(first.replay_buffer, first.max_body)
-    if not body.whole and not body.spent and first.replay_buffer < LARGEST_READ and _is_json(head):
-        # Too large to be sent twice, but its model, and whether it streams, decide where it goes and how it ends.
+    needed = _is_json(head) or any(_signed(match) for match in routing.matches)
+    if not body.whole and not body.spent and first.replay_buffer < LARGEST_READ and needed:
+        # Too large to be sent twice, but its model, and whether it streams, decide where it goes and how it ends; and
+        # what is signed must be there whole.
         await body.fill(LARGEST_READ, first.max_body)
         if body.whole:
             body.once()
@@ -155,6 +157,12 @@ async def _read(routing: "Routing", head: Head, body: Replay) -> "Found":
 def _is_json(head: Head) -> bool:
     kind = header(head.headers, b"content-type") or b""
     return kind.partition(b";")[0].strip().lower() == b"application/json"
+
+
+def _signed(match: Match) -> bool:
+    """Whether an upstream of the rule gets a signature over the body."""
+    credentials = (c.target.credential for group in match.plan.groups for c in group)
+    return any(credential is not None and credential.covers_body for credential in credentials)
 
 
 def _by_model(match: Match) -> bool:

@@ -116,7 +116,7 @@ def _upstream(upstream: UpstreamView, levels: Mapping[str, ServiceLevel]) -> lis
         f"{kind} {r.model}" for kind, of in (("cooldown", upstream.cooldowns), ("parked", upstream.parked)) for r in of
     ]
     if upstream.credential is not None:
-        notes.append(f"key file {upstream.credential.problem}")
+        notes.append(f"credential {upstream.credential.problem}")
     noted = f'<br><small class="warn">{_text(", ".join(notes))}</small>' if notes else ""
     bad = severity(upstream)
     rate = "–" if upstream.error_rate is None else f"{upstream.error_rate:.1%}"

@@ -73,7 +73,7 @@ class LiveCollector(Collector):
             ("credentials_parked", "Credentials out of quota; alert on any.", lambda u: len(u.parked)),
             (
                 "credential_unreadable",
-                "1: the key file holds no usable key.",
+                "1: the key file, or the source of AWS credentials, gives no usable key.",
                 lambda u: int(u.credential is not None),
             ),
             ("cooldowns_active", "Models that rest after a 429.", lambda u: len(u.cooldowns)),

@@ -61,7 +61,7 @@ class RestView:
 
 @dataclass(frozen=True, slots=True)
 class CredentialView:
-    """A key file that holds no usable key now."""
+    """A key file, or another source of credentials, that gives no usable one now."""
 
     problem: str
     """The file and what is wrong with it, never its content."""

@@ -9,10 +9,11 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.settings import ModelSettings
 
+from seawall.translate.sampling import one_of_two
+
 
 class MessagesModel(AnthropicModel):
-    """Its structured output always keeps to the schema, so one that need not be kept to is asked for alike. Newer
-    models refuse `temperature` beside `top_p`, so one that is 1, as without a word, is not said then."""
+    """Its structured output always keeps to the schema, so one that need not be kept to is asked for alike."""
 
     def prepare_request(
         self, model_settings: ModelSettings | None, model_request_parameters: ModelRequestParameters
@@ -21,9 +22,4 @@ class MessagesModel(AnthropicModel):
         if output is not None and output.strict is False:
             output = replace(output, strict=None)
             model_request_parameters = replace(model_request_parameters, output_object=output)
-        settings = model_settings.copy() if model_settings else ModelSettings()
-        if "temperature" in settings and settings.get("top_p") == 1:
-            del settings["top_p"]
-        elif "top_p" in settings and settings.get("temperature") == 1:
-            del settings["temperature"]
-        return super().prepare_request(settings, model_request_parameters)
+        return super().prepare_request(one_of_two(model_settings), model_request_parameters)

@@ -5,7 +5,7 @@ without a word, and here nothing that an agent asked for is dropped silently.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import (
@@ -15,6 +15,7 @@ from pydantic_ai.messages import (
     ImageUrl,
     ModelRequest,
     ModelResponse,
+    ToolCallPart,
     ToolReturnPart,
     UploadedFile,
     UserPromptPart,
@@ -43,14 +44,23 @@ class Limits:
     most: Mapping[str, float]
     tiers: frozenset[str]
     sampling: tuple[str, ...] = ("temperature", "top_p", "top_k")
-    no_sampling: str = ""
-    """The profile's flag of models that take no sampling settings at all."""
+    no_sampling: tuple[str, ...] = ()
+    """The profile's flags of models that take no sampling settings at all."""
     reasoning: str = ""
     """The profile's flag of models that ignore them while they reason."""
-    budgeted: bool = False
-    """Its models think within `max_tokens`, and then take neither sampling settings nor a forced call."""
+    budgeted: str = ""
+    """Its models think within `max_tokens`, and then take neither sampling settings nor a forced call; the profile's
+    flag of those that do so without a budget."""
+    claude: str = ""
+    """The profile's flag that says `anthropic` of the models that are so, where not all are."""
     closed: bool = False
     """Structured output has no objects but those whose fields are listed."""
+    needed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Settings that only some models take: the profile's flag that tells which, and what the others lack."""
+    forced: str = ""
+    """The profile's flag of models that can be made to call a tool; all can where there is none."""
+    kept_from: str = ""
+    """The profile's flag of models that can be kept from calling tools which a conversation has called before."""
     schema_beside_tools: str = ""
     """The profile's flag of models that keep to a schema also where they have tools; all do where there is none."""
     goes_on: bool = True
@@ -58,6 +68,10 @@ class Limits:
 
 
 _TEXTS = ("text/plain", "text/csv", "text/html", "text/markdown", "application/json")
+_OFFICE = (
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 OPENAI = Limits(
@@ -77,8 +91,8 @@ MESSAGES = Limits(
     urls=frozenset({"image-url", "document-url application/pdf"}),
     most={"temperature": 1.0},
     tiers=frozenset({"auto", "default"}),
-    no_sampling="anthropic_disallows_sampling_settings",
-    budgeted=True,
+    no_sampling=("anthropic_disallows_sampling_settings",),
+    budgeted="anthropic_supports_adaptive_thinking",
     closed=True,
 )
 
@@ -89,6 +103,26 @@ GEMINI = Limits(
     most={"temperature": 2.0, "stop_sequences": 5},
     tiers=frozenset({"auto", "default"}),
     schema_beside_tools="google_supports_tool_combination",
+)
+
+# Anthropic's, Amazon's, Meta's and other makers' models behind one API; what they can differs, and so does what they
+# refuse. Links are not passed on but to S3, which no agent's dialect has.
+CONVERSE = Limits(
+    own="bedrock_",
+    files=("application/pdf", *_OFFICE, "text/plain", "text/csv", "text/html", "text/markdown", *_IMAGES),
+    urls=frozenset(),
+    most={"temperature": 1.0},
+    tiers=frozenset({"auto", "default", "flex", "priority"}),
+    no_sampling=("anthropic_disallows_sampling_settings", "bedrock_disallows_sampling_settings"),
+    budgeted="bedrock_supports_adaptive_thinking",
+    claude="bedrock_thinking_variant",
+    closed=True,
+    needed={
+        "top_k": ("bedrock_top_k_variant", "the model takes none"),
+        "thinking": ("bedrock_thinking_variant", "the model cannot be told how much"),
+    },
+    forced="bedrock_supports_tool_choice",
+    kept_from="bedrock_tool_choice_none_variant",
 )
 
 # Values that say the same as saying nothing.
@@ -118,7 +152,8 @@ def misfits(model: Model, limits: Limits, asked: Asked) -> tuple[str, ...]:
     profile: Mapping[str, object] = {**model.profile}
     return (
         *_settings(model, limits, profile, said),
-        *(_of_anthropic(profile, said) if limits.budgeted else ()),
+        *(_of_anthropic(limits, profile, said) if _is_claude(limits, profile) else ()),
+        *_calls(limits, profile, said, asked),
         *_output(model, limits, asked),
         *_messages(limits, asked),
     )
@@ -135,6 +170,9 @@ def _settings(model: Model, limits: Limits, profile: Mapping[str, object], said:
         size = len(value) if isinstance(value, list) else value
         if isinstance(size, int | float) and size > most:
             yield f"{name}: the provider takes at most {most:g}"
+    for name, (flag, lack) in limits.needed.items():
+        if said.get(name) and not profile.get(flag):
+            yield f"{name}: {lack}"
     if (tier := said.get("service_tier")) is not None and tier not in limits.tiers:
         yield f"service_tier: the provider has no {tier}"
     if said.get("thinking") and not profile.get("supports_thinking") and not profile.get("thinking_always_enabled"):
@@ -151,7 +189,22 @@ def _asked_as(name: str) -> str:
     return name.removeprefix(owner)
 
 
-def _of_anthropic(profile: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
+def _is_claude(limits: Limits, profile: Mapping[str, object]) -> bool:
+    return bool(limits.budgeted) and (not limits.claude or profile.get(limits.claude) == "anthropic")
+
+
+def _calls(limits: Limits, profile: Mapping[str, object], said: Mapping[str, object], asked: Asked) -> Iterator[str]:
+    """What not all models of a provider can be told about the calling of tools."""
+    choice = said.get("tool_choice")
+    if limits.forced and not profile.get(limits.forced) and (choice == "required" or isinstance(choice, list)):
+        yield "tool_choice: the model cannot be made to call a tool"
+    if limits.kept_from and not profile.get(limits.kept_from) and choice == "none":
+        parts = (part for m in asked.messages if isinstance(m, ModelResponse) for part in m.parts)
+        if any(isinstance(part, ToolCallPart) for part in parts):
+            yield "tool_choice: the model cannot be kept from calling tools that it has called before"
+
+
+def _of_anthropic(limits: Limits, profile: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
     """What Anthropic's API refuses of settings together. Source: its documentation of extended thinking."""
     if "temperature" in said and "top_p" in said:
         yield "top_p: the provider takes it or temperature"
@@ -164,7 +217,7 @@ def _of_anthropic(profile: Mapping[str, object], said: Mapping[str, object]) -> 
     top_p = said.get("top_p")
     if isinstance(top_p, int | float) and top_p < _LEAST_TOP_P:
         yield f"top_p: the model takes at least {_LEAST_TOP_P:g} while it thinks"
-    if profile.get("anthropic_supports_adaptive_thinking"):
+    if profile.get(limits.budgeted):
         return
     own = said.get("anthropic_thinking")
     budget = own.get("budget_tokens") if isinstance(own, dict) else _BUDGETS.get(thinking)
@@ -177,7 +230,7 @@ def _of_anthropic(profile: Mapping[str, object], said: Mapping[str, object]) -> 
 
 def _ignores_sampling(limits: Limits, profile: Mapping[str, object], said: Mapping[str, object]) -> bool:
     """Whether pydantic-ai would leave sampling settings out, as such models refuse them."""
-    if limits.no_sampling and profile.get(limits.no_sampling):
+    if any(profile.get(flag) for flag in limits.no_sampling):
         return True
     if not limits.reasoning or not profile.get(limits.reasoning):
         return False

@@ -30,6 +30,7 @@ from seawall.translate.transport import NO_LIMIT, Destination, SharedTransport, 
 from seawall.translate.types import Asked
 from seawall.types import Facts
 from seawall.upstream.connect import Endpoint
+from seawall.upstream.credential import Credential
 from seawall.upstream.exchange import Limit
 from seawall.upstream.pool import Pool
 
@@ -79,18 +80,11 @@ class Provider:
         self._models: dict[str, Model] = {}
 
     def asking(
-        self, model: str, *, stream: bool = False, key: bytes | None = None,
-        credential: tuple[bytes, bytes] | None = None, connect_seconds: float | None = None,
-        before_content: Limit = NO_LIMIT,
+        self, model: str, *, stream: bool = False, credential: Credential | None = None,
+        connect_seconds: float | None = None, before_content: Limit = NO_LIMIT,
     ) -> Asking:  # fmt: skip
-        """One attempt at a model.
-
-        key: sent as the dialect sends it; credential: a header field instead, where policy names it. connect_seconds
-        and before_content: as the transport takes them.
-        """
+        """One attempt at a model. credential, connect_seconds and before_content: as the transport takes them."""
         row = self._row
-        if credential is None and key is not None:
-            credential = row.credential(key)
         facts = Facts(row.operation, model, stream)
         wire = WireTransport(
             self._pool, self._clock, self._destination, facts,

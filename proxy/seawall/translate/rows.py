@@ -15,7 +15,7 @@ from pydantic_ai.models import Model
 
 from seawall.dialects import REGISTRY
 from seawall.dialects.base import Dialect
-from seawall.translate.fit import GEMINI, MESSAGES, OPENAI, Limits
+from seawall.translate.fit import CONVERSE, GEMINI, MESSAGES, OPENAI, Limits
 
 # The SDKs need some key to be built; the transport sends none of theirs.
 _NO_KEY = "kept-by-seawall"
@@ -46,15 +46,12 @@ class Row:
     limits: Limits
     dialect: Dialect
     operation: str
-    credential: Callable[[bytes], tuple[bytes, bytes]]
     ends: bool = False
     brings: str = "seawall[translate]"
 
 
 def missing(dialect: str) -> str:
     """Why no provider of a dialect can be asked; "" when it can."""
-    if dialect in _WITHOUT:
-        return _WITHOUT[dialect]
     row = ROWS.get(dialect)
     if row is None:
         return f"there is no translation to the dialect {dialect}"
@@ -133,11 +130,22 @@ def _gemini_errors() -> tuple[type[Exception], ...]:
     return (APIError,)
 
 
+def _bedrock(url: str, model: str, client: httpx2.AsyncClient) -> Model:
+    from seawall.translate.converse_model import ConverseModel
+
+    return ConverseModel(model, url, client)
+
+
+def _bedrock_errors() -> tuple[type[Exception], ...]:
+    from botocore.exceptions import BotoCoreError
+    from pydantic_ai.exceptions import ModelAPIError
+
+    return (BotoCoreError, ModelAPIError)
+
+
 ROWS: Mapping[str, Row] = MappingProxyType(
     {
-        "OpenAI": Row(
-            "openai", _openai, _openai_errors, OPENAI, REGISTRY["OpenAI"], "chat", REGISTRY["OpenAI"].credential
-        ),
+        "OpenAI": Row("openai", _openai, _openai_errors, OPENAI, REGISTRY["OpenAI"], "chat"),
         "Anthropic": Row(
             "anthropic",
             _anthropic,
@@ -145,7 +153,6 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             MESSAGES,
             REGISTRY["Anthropic"],
             "messages",
-            REGISTRY["Anthropic"].credential,
         ),
         "Gemini": Row(
             "google.genai",
@@ -154,14 +161,18 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             GEMINI,
             REGISTRY["Generic"],
             "other",
-            lambda key: (b"x-goog-api-key", key),
             ends=True,
             brings="pydantic-ai-slim[google]",
+        ),
+        "Bedrock": Row(
+            "boto3",
+            _bedrock,
+            _bedrock_errors,
+            CONVERSE,
+            REGISTRY["Bedrock"],
+            "converse",
+            brings="seawall[translate,bedrock]",
         ),
     }
 )
 """By an Upstream's `dialect`. Groq, Mistral, DeepSeek, OpenRouter and others speak OpenAI's."""
-
-_WITHOUT = {
-    "Bedrock": "boto3 brings its own HTTP client, so that deadlines and faults would not be those of the policy"
-}

@@ -63,12 +63,8 @@ class Translator(foreign.Translator):
 
     def exchange(self, call: Call, candidate: Candidate, terms: Terms, number: int) -> Source | Fault:
         target = candidate.target
-        credential = None
-        if target.credential is not None:
-            key = target.credential.key()
-            if key is None:
-                return Fault(Code.CREDENTIAL_UNREADABLE, target.credential.error)
-            credential = target.credential_field(key)
+        if target.credential is not None and not target.credential.usable:
+            return Fault(Code.CREDENTIAL_UNREADABLE, target.credential.error)
         side = _SIDES[call.plan.dialect.name, call.facts.operation]
         asked = self._asked(call, side)
         call.body.send_whole()
@@ -76,7 +72,7 @@ class Translator(foreign.Translator):
         asking = self._providers[target].asking(
             candidate.model_for(call.facts.model),
             stream=asked.stream,
-            credential=credential,
+            credential=target.credential,
             connect_seconds=None if connect_by is None else max(0.0, connect_by - self._clock.now()),
             before_content=terms.before_content(asked.stream),
         )

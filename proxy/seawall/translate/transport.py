@@ -17,6 +17,7 @@ from seawall.dialects.base import Dialect, Watch
 from seawall.faults import Code, Fault
 from seawall.types import Facts, Headers, Usage, header
 from seawall.upstream.connect import Endpoint
+from seawall.upstream.credential import Credential, Unsigned
 from seawall.upstream.exchange import Exchange, Limit
 from seawall.upstream.pool import Pool, Request
 
@@ -50,7 +51,7 @@ class Destination:
 class WireTransport(httpx2.AsyncBaseTransport):
     """The transport of one attempt, and what was seen on it.
 
-    credential: the header field that authorises the request; None sends none. connect_seconds bounds the opening of a
+    credential: what authorises the request; None sends none. connect_seconds bounds the opening of a
     connection, max_bytes a plain answer. before_content: the limit that takes the place of `expect_by`'s once there is
     a head.
     """
@@ -62,7 +63,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
         destination: Destination,
         facts: Facts,
         *,
-        credential: tuple[bytes, bytes] | None = None,
+        credential: Credential | None = None,
         connect_seconds: float | None = None,
         before_content: Limit = NO_LIMIT,
         max_bytes: int = 8 * 1024 * 1024,
@@ -123,10 +124,14 @@ class WireTransport(httpx2.AsyncBaseTransport):
         """Send one request. Raises WireFault."""
         body = await request.aread()
         target = request.url.raw_path.decode("ascii")
+        fields = self._fields(request, len(body))
+        if self._credential is not None:
+            own = self._credential.fields(Unsigned(request.method, target, fields, body))
+            if own is None:
+                raise self._broken(Fault(Code.CREDENTIAL_UNREADABLE, self._credential.error))
+            fields += own
         sent = await self._pool.send(
-            self._destination.endpoint,
-            Request(request.method, target, self._fields(request, len(body)), body),
-            self._connect_seconds,
+            self._destination.endpoint, Request(request.method, target, fields, body), self._connect_seconds
         )
         if isinstance(sent, Fault):
             raise self._broken(sent)
@@ -154,8 +159,6 @@ class WireTransport(httpx2.AsyncBaseTransport):
         fields = [(b"host", self._destination.host)]
         fields += [(name, value) for name, value in request.headers.raw if name.lower() in _SENT]
         fields.append((b"content-length", b"%d" % length))
-        if self._credential is not None:
-            fields.append(self._credential)
         return fields
 
     async def _answer(self, exchange: Exchange) -> httpx2.Response:

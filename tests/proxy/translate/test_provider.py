@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -19,6 +20,7 @@ from asking import (
     at,
     good,
     in_lab,
+    key_in,
     open_stream,
     outcome,
     tasks_gone,
@@ -37,6 +39,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
+from seawall.dialects import REGISTRY
 from seawall.faults import Code, Fault
 from seawall.lab import Lab
 from seawall.translate.anthropic_messages import AnthropicMessages
@@ -50,9 +53,12 @@ from seawall.upstream.pool import Pool
 
 @BOTH
 @STREAMED
-async def test_an_answer_comes_with_its_model_and_usage(pool: Pool, lab: Lab, dialect: str, stream: bool) -> None:
+async def test_an_answer_comes_with_its_model_and_usage(
+    pool: Pool, lab: Lab, tmp_path: Path, dialect: str, stream: bool
+) -> None:
     lab.script([], then="ok; text=The sea is blue.")
-    asking = in_lab(pool, lab, dialect).asking(MODELS[dialect], stream=stream, key=b"secret")
+    credential = key_in(tmp_path, b"secret", REGISTRY[dialect].credential)
+    asking = in_lab(pool, lab, dialect).asking(MODELS[dialect], stream=stream, credential=credential)
     response = await outcome(asking, asked(), stream)
     assert isinstance(response, ModelResponse)
     assert [part.content for part in response.parts if isinstance(part, TextPart)] == ["The sea is blue."]

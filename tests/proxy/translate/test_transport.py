@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from asking import (
     asked,
     at,
     good,
+    key_in,
     outcome,
 )
 from peers import always, answer, closed_port, serving
@@ -31,17 +33,21 @@ from seawall.upstream.pool import Pool
 
 
 @pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic", "Gemini"])
-async def test_only_the_given_credential_goes_out(pool: Pool, monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+async def test_only_the_given_credential_goes_out(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dialect: str
+) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_API_KEY"):
         monkeypatch.setenv(name, "of-the-environment")
     upstream = Upstream(good(dialect))
     async with serving(upstream) as port:
         provider = at(pool, dialect, port)
         for key in (b"first", b"second"):
-            response = await ask(provider.asking(MODELS[dialect], key=key), asked())
-            assert isinstance(response, ModelResponse)
-        response = await ask(provider.asking(MODELS[dialect], credential=(b"x-own", b"third")), asked())
-        assert isinstance(response, ModelResponse)
+            credential = key_in(tmp_path, key)
+            assert isinstance(
+                await ask(provider.asking(MODELS[dialect], credential=credential), asked()), ModelResponse
+            )
+        credential = key_in(tmp_path, b"third", lambda key: (b"x-own", key))
+        assert isinstance(await ask(provider.asking(MODELS[dialect], credential=credential), asked()), ModelResponse)
     fields = [{line.partition(b":")[0].lower(): line for line in head.split(b"\r\n")[1:-2]} for head in upstream.heads]
     known = {b"host", b"accept", b"content-type", b"user-agent", b"anthropic-version", b"content-length"}
     extra = [{name: line for name, line in one.items() if name not in known} for one in fields]
@@ -72,11 +78,11 @@ async def test_a_version_in_the_base_url_stands_once(pool: Pool, dialect: str, p
     assert upstream.heads[0].split(b" ")[1] == target
 
 
-async def test_attempts_at_once_keep_to_their_own_wires(pool: Pool) -> None:
+async def test_attempts_at_once_keep_to_their_own_wires(pool: Pool, tmp_path: Path) -> None:
     upstream = Upstream(good("OpenAI"))
     async with serving(upstream) as port:
         provider = at(pool, "OpenAI", port)
-        askings = [provider.asking("gpt-4o", key=b"%d" % number) for number in range(8)]
+        askings = [provider.asking("gpt-4o", credential=key_in(tmp_path, b"%d" % number)) for number in range(8)]
         await asyncio.gather(*(ask(asking, asked()) for asking in askings))
     assert [asking.wire.model for asking in askings] == ["gpt-other"] * 8
     keys = sorted(head.partition(b"Bearer ")[2].split(b"\r\n")[0] for head in upstream.heads)

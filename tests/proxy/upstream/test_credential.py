@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.upstream.credential import Credential
+from seawall.upstream.credential import KeyFile
 
 
 class Clock:
@@ -26,7 +26,7 @@ class Mounted:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "key"
         self.clock = Clock()
-        self.credential = Credential(self.path, self.clock)
+        self.credential = KeyFile(self.path, self.clock)
 
     def key(self) -> bytes | None:
         self.clock.time += 1.0
