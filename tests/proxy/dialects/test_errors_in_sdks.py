@@ -104,13 +104,13 @@ def test_anthropic_raises_its_usual_exception(code: Code) -> None:
 def test_an_error_body_has_the_taxonomy_beside_it(name: str, facts: Facts | None) -> None:
     body = json.loads(REGISTRY[name].error(facts, problem(Code.OVERLOADED)))
     assert body["seawall"] == problem(Code.OVERLOADED).seawall()
-    assert body["error"]["message"] == "upstream openai-eu did not answer"
+    assert body.get("error", body)["message"] == "upstream openai-eu did not answer"
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_an_unknown_route_is_told_the_known_ones(name: str) -> None:
     body = json.loads(REGISTRY[name].error(None, problem(Code.NO_ROUTE)))
-    assert body["error"]["message"].endswith("(known routes: /openai, /claude)")
+    assert body.get("error", body)["message"].endswith("(known routes: /openai, /claude)")
 
 
 def test_quota_errors_keep_the_name_that_agents_look_for() -> None:

@@ -57,7 +57,7 @@ def test_there_is_no_translation_to_and_from_any_http() -> None:
     refs = [{"name": "a"}, {"name": "b", "priority": 1}]
     found = one(*documents, route(rule("/v1", *refs)))
     assert found[:2] == ("error", "spec.rules[0].backendRefs[1].name")
-    assert "translation is between Anthropic and OpenAI" in found[3]
+    assert "translation is from Anthropic and OpenAI to Anthropic, Bedrock, OpenAI" in found[3]
 
 
 def test_a_dialect_that_nobody_speaks_is_an_error() -> None:

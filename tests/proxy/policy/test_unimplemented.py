@@ -13,7 +13,7 @@ GAPS: dict[str, Any] = {
     "rateLimit": {"requests": {"count": 1}},
     "healthCheck": {"path": "/"},
     "dialect": "Trino",
-    "type": {"type": "AWSSigV4"},
+    "type": {"type": "StaleCache"},
 }
 
 
@@ -28,8 +28,10 @@ def test_a_field_that_nothing_implements_is_an_error_wherever_it_stands(field: s
     elif field in ("rateLimit", "healthCheck"):
         inline["spec"][field] = value
         attached = [policy("overrides", "Upstream", "a", **{field: value})]
+    elif field == "type":
+        rules["fallback"] = [value]
     else:
-        inline["spec"]["auth" if field == "type" else field] = value
+        inline["spec"][field] = value
     found = issues(inline, route(rules), *attached)
     assert all(issue[0] == "error" and "not implemented yet" in issue[2] for issue in found)
     assert len(found) == (1 if field in ("dialect", "type") else 2)
