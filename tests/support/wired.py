@@ -5,7 +5,9 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from textwrap import dedent
 
+from aws import access_keys
 from harness import Running, proxy, route, upstream
 from recorded import WIRE, recordings
 from replay_server import Tee, tee
@@ -26,14 +28,18 @@ RUNS = itertools.count()
 def dialect_of(host: str) -> str:
     if host == ANTHROPIC:
         return "Anthropic"
+    if host.startswith("bedrock"):
+        return "Bedrock"
     return "OpenAI" if host in SPEAKS_OPENAI else "Generic"
 
 
-def policy(port: int, rule: str, extra: str = "") -> str:
-    """An upstream and a route for every recorded host, `/at/HOST`."""
+def policy(port: int, rule: str, extra: str = "", keys: Path = Path("keys")) -> str:
+    """An upstream and a route for every recorded host, `/at/HOST`. keys: AWS's."""
+    auth = f"{dedent(extra)}\nauth: {{type: AWSSigV4, region: us-east-1, credentialsFile: {keys}}}"
     names = {host: host.lower().replace(".", "-") for host in HOSTS}
     return "".join(
-        upstream(name, f"http://127.0.0.1:{port}", dialect_of(host), extra) + route(name, f"/at/{host}", name, rule)
+        upstream(name, f"http://127.0.0.1:{port}", dialect_of(host), auth if dialect_of(host) == "Bedrock" else extra)
+        + route(name, f"/at/{host}", name, rule)
         for host, name in names.items()
     )
 
@@ -43,5 +49,6 @@ async def wired(
     target: int, folder: Path, rule: str, *, pace: float = 0.0, extra: str = ""
 ) -> AsyncIterator[tuple[Running, Tee]]:
     """A proxy before the tee before the replay server. `extra`: of every upstream."""
-    async with tee(target, pace) as between, proxy(policy(between.port, rule, extra), folder) as running:
+    keys = access_keys(folder)
+    async with tee(target, pace) as between, proxy(policy(between.port, rule, extra, keys), folder) as running:
         yield running, between

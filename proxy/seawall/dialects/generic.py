@@ -84,10 +84,11 @@ class Generic:
 
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         code = problem.fault.code
-        # Twice, because OpenAI's SDK, which a wrong base URL brings here, shows only the inner object.
-        seawall = problem.seawall()
-        error = {"message": told(problem), "type": code.rule.category.value, "code": code.value, "seawall": seawall}
-        return msgspec.json.encode({"error": error, "seawall": seawall})
+        # Twice, because of SDKs that a wrong base URL brings here: OpenAI's shows only the inner object, AWS's only the
+        # outer message.
+        seawall, message = problem.seawall(), told(problem)
+        error = {"message": message, "type": code.rule.category.value, "code": code.value, "seawall": seawall}
+        return msgspec.json.encode({"error": error, "message": message, "seawall": seawall})
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         """None: a client that does not expect such an event fails on it (google-genai cannot parse the line

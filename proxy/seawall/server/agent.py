@@ -245,12 +245,18 @@ def find_route(runtime: Runtime, head: Head, body: bytes) -> Found:
 
 
 def _hints(head: Head) -> tuple[bool, int, float]:
-    """Whether the body came chunked, and what an SDK of the Stainless family says of its own retries and patience."""
+    """Whether the body came chunked, and what an SDK of the Stainless family, or AWS's, says of its own retries and
+    patience."""
     chunked, retries, timeout = False, 0, 0.0
     for name, value in head.headers:
         size = len(name)
         if size == 17 and name.lower() == b"transfer-encoding":
             chunked = True
+        elif size == 15 and name.lower() == b"amz-sdk-request":
+            # `ttl=20261129T134916Z; attempt=2; max=5`
+            attempt = value.partition(b"attempt=")[2].partition(b";")[0]
+            if attempt.isdigit():
+                retries = min(max(int(attempt[:4]) - 1, 0), 100)
         elif size >= 19 and name[:12].lower() == b"x-stainless-":
             rest = name[12:].lower()
             if rest == b"retry-count" and value.isdigit():

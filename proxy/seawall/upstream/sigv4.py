@@ -43,9 +43,11 @@ def require() -> None:
         raise OSError(errno.ENOPKG, "auth.type AWSSigV4 needs seawall[bedrock] to be installed")
     importlib.import_module("botocore.auth")
     importlib.import_module("botocore.session")
+    log = logging.getLogger("botocore")
     # In its own words it tells what it signs, and with which token.
-    logging.getLogger("botocore").propagate = False
-    logging.getLogger("botocore").addHandler(logging.NullHandler())
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
