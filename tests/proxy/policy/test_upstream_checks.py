@@ -47,3 +47,66 @@ def test_key_files_are_looked_at_when_asked(tmp_path: Path, content: str | None)
     expected = [f"{file}: error: Upstream default/a spec.auth.keyFile: {key}"] if key else []
     expected.append(f"{tmp_path}: error: Upstream default/a spec.tls.caFile: cannot be read: Is a directory")
     assert [str(issue) for issue in unreadable_files(loaded.policy)] == expected
+
+
+BEDROCK = {"dialect": "Bedrock", "baseURL": "https://bedrock-runtime.us-east-1.amazonaws.com"}
+SIGNED = {"type": "AWSSigV4"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "words"),
+    [
+        ({"auth": None}, "spec.dialect", "Bedrock cannot take Passthrough"),
+        ({"auth": {"type": "Passthrough"}}, "spec.auth", "Bedrock cannot take Passthrough"),
+        ({"auth": {**SIGNED, "keyFile": "/x"}}, "spec.auth", "keyFile, header and scheme do nothing"),
+        ({"auth": {**SIGNED, "profile": "p"}}, "spec.auth", "profile does nothing without credentialsFile"),
+        ({"auth": SIGNED, "baseURL": "https://gateway.example.com"}, "spec.auth", "names no AWS region"),
+        ({"auth": SIGNED, "hostHeader": "Passthrough"}, "spec.hostHeader", "contradicts auth type AWSSigV4"),
+        ({"auth": SIGNED, "dialect": "Generic"}, "spec.auth", "which AWS service"),
+        ({"auth": {"type": "APIKey", "keyFile": "/x", "region": "us-east-1"}}, "spec.auth", "do nothing without type"),
+    ],
+)
+def test_what_must_not_be_said_about_signatures(spec: dict[str, Any], path: str, words: str) -> None:
+    found = one(upstream(**{**BEDROCK, **spec}), route(rule()))
+    assert found[:2] == ("error", path) and words in found[2]
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [SIGNED, {**SIGNED, "region": "eu-west-1", "service": "bedrock", "credentialsFile": "/x", "profile": "p"},
+     {"type": "APIKey", "keyFile": "/x"}],
+)  # fmt: skip
+def test_a_provider_that_wants_signatures_gets_them_or_a_key(auth: dict[str, Any]) -> None:
+    assert issues(upstream(**BEDROCK, auth=auth), route(rule())) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("bedrock-runtime.us-east-1.amazonaws.com", "us-east-1"),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("vpce-0abc-xyz.bedrock-runtime.ap-southeast-2.vpce.amazonaws.com", "ap-southeast-2"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("bedrock-runtime.eu-central-1.api.aws", "eu-central-1"),
+        ("us-east-1.example.com", ""),
+        ("127.0.0.1", ""),
+    ],
+)
+def test_the_region_in_a_hosts_name(host: str, region: str) -> None:
+    loaded = load(upstream(dialect="Bedrock", baseURL=f"https://{host}", auth=SIGNED), route(rule()))
+    assert (loaded.policy is None) == (region == "")
+    if loaded.policy is not None:
+        [found] = loaded.policy.upstreams.values()
+        assert (found.region, found.service) == (region, "bedrock")
+
+
+def test_a_credentials_file_is_looked_at_when_asked(tmp_path: Path) -> None:
+    auth = {**SIGNED, "credentialsFile": str(tmp_path / "keys")}
+    loaded = load(upstream(**BEDROCK, auth=auth), route(rule()))
+    assert loaded.policy is not None
+    [found] = unreadable_files(loaded.policy)
+    assert (found.path, found.message) == (
+        "Upstream default/a spec.auth.credentialsFile", "cannot be read: No such file or directory",
+    )  # fmt: skip
+    (tmp_path / "keys").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    assert unreadable_files(loaded.policy) == []
