@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
@@ -31,8 +33,14 @@ from seawall.upstream.pool import Pool
 
 CLOCK = SystemClock()
 TOOL = ToolDefinition(name="look", parameters_json_schema={"type": "object", "properties": {"at": {"type": "string"}}})
-MODELS = {"OpenAI": "gpt-4o", "Anthropic": "claude-haiku-4-5", "Gemini": "gemini-2.5-flash"}
-BASES = {"OpenAI": "/v1", "Anthropic": "", "Gemini": ""}
+MODELS = {
+    "OpenAI": "gpt-4o",
+    "Anthropic": "claude-haiku-4-5",
+    "Gemini": "gemini-2.5-flash",
+    "Bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+}
+BASES = {"OpenAI": "/v1", "Anthropic": "", "Gemini": "", "Bedrock": ""}
+ALL = pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic", "Bedrock"])
 BOTH = pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic"])
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 
@@ -44,13 +52,20 @@ def asked(*said: Any, tools: bool = False, **settings: Any) -> Asked:
     return Asked("theirs", False, [*messages], given, parameters)
 
 
+def formed(schema: dict[str, Any], *, tools: bool = False, strict: bool | None = None) -> Asked:
+    """An answer by a schema is asked for."""
+    request = asked(tools=tools)
+    output = OutputObjectDefinition(json_schema=schema, strict=strict)
+    return replace(request, parameters=replace(request.parameters, output_mode="native", output_object=output))
+
+
 def at(pool: Pool, dialect: str, port: int, path: str | None = None) -> Provider:
     base = BASES[dialect] if path is None else path
     return Provider(pool, CLOCK, Place(dialect, Endpoint("127.0.0.1", port), b"upstream.test", base))
 
 
 def in_lab(pool: Pool, lab: Lab, dialect: str) -> Provider:
-    path = {"OpenAI": "/u/one/v1", "Anthropic": "/u/one"}[dialect]
+    path = {"OpenAI": "/u/one/v1"}.get(dialect, "/u/one")
     return at(pool, dialect, urlsplit(lab.url).port or 0, path)
 
 
@@ -111,7 +126,11 @@ GEMINI = {
     "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 2, "totalTokenCount": 3},
     "modelVersion": "gemini-other",
 }  # fmt: skip
-GOOD = {"OpenAI": CHAT, "Anthropic": MESSAGE, "Gemini": GEMINI}
+CONVERSE = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "a"}]}}, "stopReason": "end_turn",
+    "usage": {"inputTokens": 1, "outputTokens": 2, "totalTokens": 3}, "metrics": {"latencyMs": 1},
+}  # fmt: skip
+GOOD = {"OpenAI": CHAT, "Anthropic": MESSAGE, "Gemini": GEMINI, "Bedrock": CONVERSE}
 
 
 class Upstream:

@@ -95,13 +95,13 @@ class Bedrock:
             return fault_of(WORDS, said(headers, body), status, retry_hint(headers, wall))
         if not 200 <= status < 300 or facts.operation == "other":
             return None
-        fault = judge_good(WORDS, status, headers, body, wall, whole=whole)
-        if fault is not None:
-            return fault
         error = unknown(headers, body)
         if error is not None:
             fault = fault_of(WORDS, error)
             return Fault(fault.code, f"{status} with {fault.detail}", status)
+        cut = judge_good(WORDS, status, headers, body, wall, whole=whole)
+        if cut is not None:
+            return cut
         if facts.operation == "converse" and (b"_filtered" in body or b"malformed_" in body or b"guardrail_" in body):
             reason = answer_of(body).stopReason
             code = STOPPED.get(reason) if isinstance(reason, str) else None

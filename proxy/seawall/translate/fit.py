@@ -5,7 +5,7 @@ without a word, and here nothing that an agent asked for is dropped silently.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import (
@@ -55,8 +55,10 @@ class Limits:
     """The profile's flag that says `anthropic` of the models that are so, where not all are."""
     closed: bool = False
     """Structured output has no objects but those whose fields are listed."""
-    needed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Settings that only some models take: the profile's flag that tells which, and what the others lack."""
+    top_k: str = ""
+    """The profile's flag of models that take it; all do where there is none."""
+    effort: str = ""
+    """The profile's flag of models that can be told how much to think."""
     forced: str = ""
     """The profile's flag of models that can be made to call a tool; all can where there is none."""
     kept_from: str = ""
@@ -117,10 +119,8 @@ CONVERSE = Limits(
     budgeted="bedrock_supports_adaptive_thinking",
     claude="bedrock_thinking_variant",
     closed=True,
-    needed={
-        "top_k": ("bedrock_top_k_variant", "the model takes none"),
-        "thinking": ("bedrock_thinking_variant", "the model cannot be told how much"),
-    },
+    top_k="bedrock_top_k_variant",
+    effort="bedrock_thinking_variant",
     forced="bedrock_supports_tool_choice",
     kept_from="bedrock_tool_choice_none_variant",
 )
@@ -170,13 +170,14 @@ def _settings(model: Model, limits: Limits, profile: Mapping[str, object], said:
         size = len(value) if isinstance(value, list) else value
         if isinstance(size, int | float) and size > most:
             yield f"{name}: the provider takes at most {most:g}"
-    for name, (flag, lack) in limits.needed.items():
-        if said.get(name) and not profile.get(flag):
-            yield f"{name}: {lack}"
+    if limits.top_k and "top_k" in said and not profile.get(limits.top_k):
+        yield "top_k: the model takes none"
     if (tier := said.get("service_tier")) is not None and tier not in limits.tiers:
         yield f"service_tier: the provider has no {tier}"
     if said.get("thinking") and not profile.get("supports_thinking") and not profile.get("thinking_always_enabled"):
         yield "thinking: the model has none"
+    elif said.get("thinking") and limits.effort and not profile.get(limits.effort):
+        yield "thinking: the model cannot be told how much"
     if _ignores_sampling(limits, profile, said):
         for name in limits.sampling:
             if name in said:
@@ -219,7 +220,7 @@ def _of_anthropic(limits: Limits, profile: Mapping[str, object], said: Mapping[s
         yield f"top_p: the model takes at least {_LEAST_TOP_P:g} while it thinks"
     if profile.get(limits.budgeted):
         return
-    own = said.get("anthropic_thinking")
+    own = said.get("anthropic_thinking") if limits.own == "anthropic_" else None
     budget = own.get("budget_tokens") if isinstance(own, dict) else _BUDGETS.get(thinking)
     most = said.get("max_tokens")
     if isinstance(most, int) and isinstance(budget, int) and most <= budget:
