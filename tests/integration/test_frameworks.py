@@ -15,6 +15,7 @@ import agents
 import anthropic
 import openai
 import pytest
+from aws import access_keys
 from framework_agents import FRAMEWORKS, Framework, Told, Tool
 from harness import Running, lab, proxy, route, until, upstream
 from langchain_core.tracers.langchain import wait_for_all_tracers
@@ -54,7 +55,14 @@ def other_dialect(at: Lab, dialect: str, folder: Path) -> Spare:
     return Spare(upstream("second", base(at, "second", theirs), theirs, auth + LENIENT), f", model: {model}")
 
 
-SPARES = [same_dialect, other_dialect]
+def on_bedrock(at: Lab, dialect: str, folder: Path) -> Spare:
+    """Likewise, and they are signed."""
+    auth = f"    auth: {{type: AWSSigV4, region: us-east-1, credentialsFile: {access_keys(folder)}}}\n"
+    document = upstream("second", f"{at.url}/u/second", "Bedrock", auth + LENIENT)
+    return Spare(document, ", model: us.anthropic.claude-haiku-4-5-20251001-v1:0")
+
+
+SPARES = [same_dialect, other_dialect, on_bedrock]
 Take = Callable[[Lab, str, Path], Spare]
 
 every_framework = pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda f: f.name)
