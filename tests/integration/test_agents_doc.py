@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from aws import access_keys
 from harness import lab, proxy, route, upstream
 
 TEXT = (Path(__file__).parents[2] / "docs" / "agents.md").read_text("utf-8")
@@ -18,18 +19,21 @@ SNIPPETS = {
 
 
 def test_it_shows_every_client_that_the_lab_can_serve() -> None:
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)
 async def test_a_snippet_works_as_printed(tmp_path: Path, snippet: str) -> None:
+    auth = f"auth: {{type: AWSSigV4, region: us-east-1, credentialsFile: {access_keys(tmp_path)}}}"
     async with lab() as upstreams:
         policy = (
             upstream("openai", f"{upstreams.url}/v1")
             + upstream("anthropic", upstreams.url, "Anthropic")
+            + upstream("bedrock", upstreams.url, "Bedrock", auth)
             + upstream("warehouse", f"{upstreams.url}/warehouse", "Generic")
             + route("openai", "/openai/v1", "openai")
             + route("anthropic", "/anthropic", "anthropic")
+            + route("bedrock", "/bedrock", "bedrock")
             + route("warehouse", "/warehouse", "warehouse")
         )
         async with proxy(policy, tmp_path) as running:

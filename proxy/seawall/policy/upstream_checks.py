@@ -94,6 +94,8 @@ def _signed(located: Located, document: Upstream | ClusterUpstream) -> Iterable[
         yield located.error(at, "baseURL's host names no AWS region", "add region, such as us-east-1")
     if not auth.service and spec.dialect not in SIGNED_SERVICES and located.sure((*at, "service")):
         yield located.error(at, "which AWS service requests are signed for is not known", "add service")
+    if auth.service == "s3":
+        yield located.error((*at, "service"), "S3 has rules of its own for signatures, which nothing here follows")
     if spec.host_header == "Passthrough" and located.sure(("spec", "hostHeader")):
         message = "contradicts auth type AWSSigV4: the signature covers the upstream's own Host"
         yield located.error(("spec", "hostHeader"), message, "leave hostHeader out")

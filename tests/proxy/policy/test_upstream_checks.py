@@ -63,6 +63,7 @@ SIGNED = {"type": "AWSSigV4"}
         ({"auth": SIGNED, "baseURL": "https://gateway.example.com"}, "spec.auth", "names no AWS region"),
         ({"auth": SIGNED, "hostHeader": "Passthrough"}, "spec.hostHeader", "contradicts auth type AWSSigV4"),
         ({"auth": SIGNED, "dialect": "Generic"}, "spec.auth", "which AWS service"),
+        ({"auth": {**SIGNED, "service": "s3"}, "dialect": "Generic"}, "spec.auth.service", "S3 has rules of its own"),
         ({"auth": {"type": "APIKey", "keyFile": "/x", "region": "us-east-1"}}, "spec.auth", "do nothing without type"),
     ],
 )
