@@ -54,6 +54,8 @@ class Bedrock:
     name = "Bedrock"
     version_prefix = ""
     sse_content_type = CONTENT_TYPE
+    # botocore passes over an event that it does not know; what all other SDKs do is not known.
+    keep_alive = b""
 
     def claims(self, head: Head) -> bool:
         return _OWN.match(head.path) is not None
