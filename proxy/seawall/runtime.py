@@ -59,6 +59,11 @@ class Target:
         fields = self.dialect.credential_fields()
         return fields if self.credential_header is None else fields | {self.credential_header[0].lower()}
 
+    @property
+    def replaced_parameters(self) -> frozenset[str]:
+        """Likewise, of the query."""
+        return self.dialect.credential_parameters()
+
 
 class Upstream:
     """An upstream's machines. `key` is its identity, which they survive reloads with; `name` its label in metrics and

@@ -25,9 +25,7 @@ class Gap:
     hint: str = ""
 
 
-_DIALECTS = frozenset(
-    {"AzureOpenAI", "Gemini", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"}
-)
+_DIALECTS = frozenset({"AzureOpenAI", "Bedrock", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"})
 
 NOT_IMPLEMENTED = (
     Gap(_ROUTE_BLOCKS, "cache"),
