@@ -18,6 +18,7 @@ SPEAKS_OPENAI = frozenset(
     | {"router.huggingface.co"}
 )
 HOSTS = sorted({r.host for r in RECORDED})
+GOOGLE = "googleapis.com"
 ONE_TRY = "retry: {attempts: 0}"
 RUNS = itertools.count()
 """The replay server plays a recording once per run."""
@@ -26,6 +27,8 @@ RUNS = itertools.count()
 def dialect_of(host: str) -> str:
     if host == ANTHROPIC:
         return "Anthropic"
+    if host.endswith(GOOGLE):
+        return "Gemini"
     return "OpenAI" if host in SPEAKS_OPENAI else "Generic"
 
 
