@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from seawall.lab import messages, openai_other, warehouse
+from seawall.lab import gemini, messages, openai_other, warehouse
 from seawall.lab.answer import Answer, Json, Mint, RejectedError
 from seawall.lab.chat import Chat
-from seawall.lab.families import Anthropic, Family, OpenAI, Warehouse
+from seawall.lab.families import Anthropic, Family, Gemini, OpenAI, Warehouse
 from seawall.lab.plan import Scenario, Trouble
 from seawall.lab.responses import Responses
 from seawall.lab.words import WORDS
@@ -26,7 +26,7 @@ class Operation(Protocol):
 
 
 MODELS = ("gpt-4o-mini", "claude-sonnet-4-5", *(f"lab-{word.example}" for word in WORDS))
-_OPENAI, _ANTHROPIC, _WAREHOUSE = OpenAI(), Anthropic(), Warehouse()
+_OPENAI, _ANTHROPIC, _GEMINI, _WAREHOUSE = OpenAI(), Anthropic(), Gemini(), Warehouse()
 _LABEL = re.compile(r"/u/([A-Za-z0-9._-]{1,64})(/.*|)")
 
 
@@ -56,6 +56,8 @@ class Routes:
         """Whose errors a path answers with that no operation claims."""
         if header(head.headers, b"anthropic-version") is not None:
             return _ANTHROPIC
+        if gemini.owns(path):
+            return _GEMINI
         return _WAREHOUSE if path.startswith("/warehouse") else _OPENAI
 
     def find(self, head: Head, path: str) -> Operation:
@@ -65,6 +67,8 @@ class Routes:
         fixed = self._fixed.get((method, api))
         if fixed is not None:
             return fixed
+        if gemini.owns(path) and (found := gemini.operation(method, path, head.target)) is not None:
+            return found
         if path.startswith("/warehouse/"):
             return self._warehouse(method, path, head)
         if method == "GET" and (api == "/models" or api.startswith("/models/")):
