@@ -41,7 +41,7 @@ _STORED = re.compile(rb'"(?:storageUri|storage_uri|outputGcsUri)"\s*:')
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Of all that can be read only models are not an account's own.
-_MODELS = re.compile(r"(?:.*/)?models(?:/[^/]+)?")
+_MODELS = re.compile(r"(?:.*/)?models(?:/[^/:]+)?")
 _MOST_CHOICES = 64
 
 _TOOLS = msgspec.json.Decoder(list[msgspec.Raw] | None)

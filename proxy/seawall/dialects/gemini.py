@@ -143,7 +143,7 @@ class Gemini:
         return b"x-goog-api-key", key
 
     def credential_fields(self) -> frozenset[bytes]:
-        return frozenset({b"x-goog-api-key", b"authorization"})
+        return frozenset({b"x-goog-api-key", b"authorization", b"x-api-key"})
 
     def credential_parameters(self) -> frozenset[str]:
         """As all of Google's APIs take them (their system parameters)."""
