@@ -31,7 +31,7 @@ CLOCK = SystemClock()
 TOOL = ToolDefinition(name="look", parameters_json_schema={"type": "object", "properties": {"at": {"type": "string"}}})
 MODELS = {"OpenAI": "gpt-4o", "Anthropic": "claude-haiku-4-5", "Gemini": "gemini-2.5-flash"}
 BASES = {"OpenAI": "/v1", "Anthropic": "", "Gemini": ""}
-BOTH = pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic"])
+EACH = pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic", "Gemini"])
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 
 
@@ -48,7 +48,7 @@ def at(pool: Pool, dialect: str, port: int, path: str | None = None) -> Provider
 
 
 def in_lab(pool: Pool, lab: Lab, dialect: str) -> Provider:
-    path = {"OpenAI": "/u/one/v1", "Anthropic": "/u/one"}[dialect]
+    path = {"OpenAI": "/u/one/v1"}.get(dialect, "/u/one")
     return at(pool, dialect, urlsplit(lab.url).port or 0, path)
 
 

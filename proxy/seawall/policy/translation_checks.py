@@ -10,8 +10,11 @@ from seawall.policy.effective import EffectiveBackend, EffectiveRule
 from seawall.policy.issues import FieldPath, Issue, did_you_mean
 from seawall.policy.located import Located
 
-# What agents may speak, and what may be asked in its place.
-TRANSLATED = frozenset({"OpenAI", "Anthropic"})
+AGENTS = frozenset({"OpenAI", "Anthropic"})
+"""What agents may speak where another dialect is asked in its place."""
+
+PROVIDERS = AGENTS | {"Gemini"}
+"""What may be asked."""
 
 
 def rule_dialect(rule: Rule, effective: EffectiveRule, located: Located, at: FieldPath) -> Iterable[Issue]:
@@ -19,7 +22,7 @@ def rule_dialect(rule: Rule, effective: EffectiveRule, located: Located, at: Fie
     if rule.dialect is None or not effective.backends:
         return
     theirs = {backend.upstream.spec.dialect for backend in effective.backends}
-    if rule.dialect not in theirs | TRANSLATED and located.whole((*at, "backendRefs")):
+    if rule.dialect not in theirs | AGENTS and located.whole((*at, "backendRefs")):
         message = f"{rule.dialect} is what none of the rule's upstreams speaks"
         yield located.error((*at, "dialect"), message, f"leave it out for {', '.join(sorted(theirs))}")
 
@@ -32,10 +35,10 @@ def foreign(
     there = upstream.spec.dialect
     if there == rule.dialect:
         return
-    if not TRANSLATED.issuperset({there, rule.dialect}):
+    if rule.dialect not in AGENTS or there not in PROVIDERS:
         message = f"the rule's agents speak {rule.dialect}, {upstream.kind} {upstream.key} speaks {there}"
-        known = " and ".join(sorted(TRANSLATED))
-        yield located.error((*at, "name"), message, f"translation is between {known}; else use one dialect per rule")
+        known = f"translation is from {_listed(AGENTS)} to {_listed(PROVIDERS)}"
+        yield located.error((*at, "name"), message, f"{known}; else use one dialect per rule")
         return
     if upstream.auth.type == "Passthrough" and target.whole(("spec", "auth")):
         message = f"{upstream.kind} {upstream.key} speaks {there} and needs a key of its own: the agents' are for "
@@ -45,6 +48,11 @@ def foreign(
     if not renamed and not upstream.models and target.whole(("spec", "models")):
         message = f"{rule.dialect} agents' names for models are sent to a provider of {there} as they are"
         yield located.warning(at, message, "add model, or modelMap: [{from: gpt-5*, to: ...}]")
+
+
+def _listed(dialects: frozenset[str]) -> str:
+    *first, last = sorted(dialects)
+    return f"{', '.join(first)} and {last}"
 
 
 def model_names(

@@ -36,8 +36,7 @@ class Row:
     """How providers of one dialect are asked.
 
     package: of the SDK, without which there is no such model. build: (base URL, model's name, client) → model.
-    dialect and operation judge the bytes. ends: a whole answer always tells why it finished, and the dialect cannot
-    tell whether it is whole. brings: what is installed to have the package.
+    dialect and operation judge the bytes.
     """
 
     package: str
@@ -46,9 +45,6 @@ class Row:
     limits: Limits
     dialect: Dialect
     operation: str
-    credential: Callable[[bytes], tuple[bytes, bytes]]
-    ends: bool = False
-    brings: str = "seawall[translate]"
 
 
 def missing(dialect: str) -> str:
@@ -62,7 +58,7 @@ def missing(dialect: str) -> str:
         found = importlib.util.find_spec(row.package) is not None
     except ModuleNotFoundError:
         found = False
-    return "" if found else f"the package {row.package} is not installed: it comes with {row.brings}"
+    return "" if found else f"the package {row.package} is not installed: it comes with seawall[translate]"
 
 
 def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
@@ -135,9 +131,7 @@ def _gemini_errors() -> tuple[type[Exception], ...]:
 
 ROWS: Mapping[str, Row] = MappingProxyType(
     {
-        "OpenAI": Row(
-            "openai", _openai, _openai_errors, OPENAI, REGISTRY["OpenAI"], "chat", REGISTRY["OpenAI"].credential
-        ),
+        "OpenAI": Row("openai", _openai, _openai_errors, OPENAI, REGISTRY["OpenAI"], "chat"),
         "Anthropic": Row(
             "anthropic",
             _anthropic,
@@ -145,18 +139,14 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             MESSAGES,
             REGISTRY["Anthropic"],
             "messages",
-            REGISTRY["Anthropic"].credential,
         ),
         "Gemini": Row(
             "google.genai",
             _gemini,
             _gemini_errors,
             GEMINI,
-            REGISTRY["Generic"],
-            "other",
-            lambda key: (b"x-goog-api-key", key),
-            ends=True,
-            brings="pydantic-ai-slim[google]",
+            REGISTRY["Gemini"],
+            "generate",
         ),
     }
 )

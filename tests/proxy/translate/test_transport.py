@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from asking import (
-    BOTH,
     CHAT,
     CLOCK,
+    EACH,
     GEMINI,
     MODELS,
     STREAMED,
@@ -112,13 +112,16 @@ NO_ANSWERS = {
     "html": (answer(b"<html>hello</html>", "text/html"), Code.MALFORMED_EVENT),
     "empty": (answer(b"{}"), Code.MALFORMED_EVENT),
     "redirect": (answer(b"", status=307, extra="location: http://elsewhere.test/\r\n"), Code.PROTOCOL_ERROR),
-    "error": (answer(b'{"error": {"type": "overloaded_error", "message": "busy"}}'), Code.OVERLOADED),
+    "error": (
+        answer(b'{"error": {"type": "overloaded_error", "status": "UNAVAILABLE", "message": "busy"}}'),
+        Code.OVERLOADED,
+    ),
     "no-http": (b"hello\r\n\r\n", Code.PROTOCOL_ERROR),
     "huge": (answer(b" " * (9 << 20)), Code.PROTOCOL_ERROR),
 }
 
 
-@BOTH
+@EACH
 @STREAMED
 @pytest.mark.parametrize("kind", NO_ANSWERS)
 async def test_what_is_no_answer_is_a_fault(pool: Pool, dialect: str, stream: bool, kind: str) -> None:
@@ -130,7 +133,7 @@ async def test_what_is_no_answer_is_a_fault(pool: Pool, dialect: str, stream: bo
     assert "hello" not in fault.detail
 
 
-@BOTH
+@EACH
 async def test_a_plain_answer_is_no_stream(pool: Pool, dialect: str) -> None:
     async with serving(Upstream(good(dialect))) as port:
         fault = await outcome(at(pool, dialect, port).asking(MODELS[dialect], stream=True), asked(), True)
@@ -177,7 +180,7 @@ async def test_withheld_content_is_an_answer_of_its_own(pool: Pool, stream: bool
     assert asking.wire.withheld is not None and asking.wire.withheld.code is Code.CONTENT_POLICY
 
 
-@BOTH
+@EACH
 @STREAMED
 async def test_faults_before_anything_is_sent(pool: Pool, dialect: str, stream: bool) -> None:
     asking = at(pool, dialect, closed_port()).asking(MODELS[dialect], stream=stream)
@@ -186,7 +189,7 @@ async def test_faults_before_anything_is_sent(pool: Pool, dialect: str, stream: 
     assert not asking.wire.connected
 
 
-@BOTH
+@EACH
 @STREAMED
 async def test_deadlines_are_the_engines(pool: Pool, dialect: str, stream: bool) -> None:
     async with serving(always(hang=True)) as port:
