@@ -18,7 +18,7 @@ SNIPPETS = {
 
 
 def test_it_shows_every_client_that_the_lab_can_serve() -> None:
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)
@@ -27,9 +27,11 @@ async def test_a_snippet_works_as_printed(tmp_path: Path, snippet: str) -> None:
         policy = (
             upstream("openai", f"{upstreams.url}/v1")
             + upstream("anthropic", upstreams.url, "Anthropic")
+            + upstream("gemini", upstreams.url, "Gemini")
             + upstream("warehouse", f"{upstreams.url}/warehouse", "Generic")
             + route("openai", "/openai/v1", "openai")
             + route("anthropic", "/anthropic", "anthropic")
+            + route("gemini", "/gemini", "gemini")
             + route("warehouse", "/warehouse", "warehouse")
         )
         async with proxy(policy, tmp_path) as running:

@@ -223,6 +223,39 @@ async def test_a_stream_that_breaks_after_content_raises(tmp_path: Path, fault: 
         assert len(at.lab.attempts()) == 1
 
 
+async def test_a_policys_own_words_are_taken_for_an_answer(tmp_path: Path) -> None:
+    rule = "retry: {attempts: 0}\nfallback: [{type: StaticResponse, status: 200, text: '{model} is away'}]"
+    async with stage(tmp_path, rule) as at, client(at.gemini).aio as agent, httpx2.AsyncClient() as other:
+        at.lab.script([], then="503")
+        plain = await agent.models.generate_content(model=FLASH, contents=HI)
+        assert plain.text == said(await streamed(agent)) == f"{FLASH} is away"
+        listed = (await other.post(f"{at.gemini}{ARRAY}", json=ASKED)).json()
+        assert listed[0]["candidates"][0]["content"]["parts"][0]["text"] == f"{FLASH} is away"
+        with pytest.raises(errors.ServerError):
+            await agent.models.embed_content(model="gemini-embedding-001", contents="a")
+
+
+async def test_a_stream_is_held_whole_where_the_policy_says_so(tmp_path: Path) -> None:
+    rule = f"{QUICK_RETRIES}\nstreaming: {{commit: Complete}}"
+    async with stage(tmp_path, rule) as at, client(at.gemini).aio as agent, httpx2.AsyncClient() as other:
+        at.lab.script(["cut-5", "ok", "unclean-13", "ok"])
+        assert len(said(await streamed(agent)).split()) == 12
+        assert len((await other.post(f"{at.gemini}{ARRAY}", json=ASKED)).json()) == 13
+        assert len(at.lab.attempts()) == 4
+
+
+async def test_the_first_to_say_something_wins_a_race(tmp_path: Path) -> None:
+    async with lab() as upstreams:
+        policy = "".join(upstream(n, f"{upstreams.url}/u/{n}", "Gemini", LENIENT) for n in ("east", "west"))
+        policy += route("gemini", "/gemini", "east|west", "hedging: {maxAttempts: 2, hedgingDelay: 0s}")
+        upstreams.script([], upstream="east", then="first-byte-5s")
+        async with proxy(policy, tmp_path) as running, client(f"{running.url}/gemini").aio as agent:
+            assert len(said(await streamed(agent)).split()) == 12
+            async with httpx2.AsyncClient() as other:
+                assert len((await other.post(f"{running.url}/gemini{ARRAY}", json=ASKED)).json()) == 13
+            assert {(await running.call(n)).upstream for n in (1, 2)} == {"west"}
+
+
 async def test_what_runs_at_the_provider_is_never_asked_twice(tmp_path: Path) -> None:
     async with stage(tmp_path, QUICK_RETRIES) as at, client(at.gemini).aio as agent:
         at.lab.script([], then="503")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from seawall.lab import gemini, messages, openai_other, warehouse
+from seawall.lab import gemini_paths, messages, openai_other, warehouse
 from seawall.lab.answer import Answer, Json, Mint, RejectedError
 from seawall.lab.chat import Chat
 from seawall.lab.families import Anthropic, Family, Gemini, OpenAI, Warehouse
@@ -56,7 +56,7 @@ class Routes:
         """Whose errors a path answers with that no operation claims."""
         if header(head.headers, b"anthropic-version") is not None:
             return _ANTHROPIC
-        if gemini.owns(path):
+        if gemini_paths.owns(path):
             return _GEMINI
         return _WAREHOUSE if path.startswith("/warehouse") else _OPENAI
 
@@ -67,7 +67,7 @@ class Routes:
         fixed = self._fixed.get((method, api))
         if fixed is not None:
             return fixed
-        if gemini.owns(path) and (found := gemini.operation(method, path, head.target)) is not None:
+        if gemini_paths.owns(path) and (found := gemini_paths.operation(method, path, head.target)) is not None:
             return found
         if path.startswith("/warehouse/"):
             return self._warehouse(method, path, head)
