@@ -169,7 +169,7 @@ def _is_json(exchange: Source) -> bool:
 
 def _is_stream(call: Call, exchange: Source) -> bool:
     kind = header(exchange.headers, b"content-type")
-    return kind is not None and kind[:40].lower().startswith(call.plan.dialect.sse_content_type)
+    return kind is not None and kind[:40].lower().startswith(call.plan.dialect.stream_type(call.facts))
 
 
 async def _error(call: Call, answer: Answer, clock: Clock) -> Fault | None:

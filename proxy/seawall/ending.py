@@ -88,5 +88,7 @@ def _fail(run: Run, status: int, headers: Headers, body: bytes, problem: Problem
 
 def _break_off(run: Run, problem: Problem) -> None:
     run.begin(200, [])
-    run.agent.write(run.call.plan.dialect.error_event(run.call.facts, problem))
+    dialect, facts = run.call.plan.dialect, run.call.facts
+    # Nothing of an answer has been released.
+    run.agent.write(dialect.watch(facts).lead + dialect.error_event(facts, problem))
     run.agent.abort()

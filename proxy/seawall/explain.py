@@ -52,7 +52,7 @@ def explain(policies: Sequence[Path], request: Sequence[str]) -> int:
         return 2
     found = find_route(runtime, head, body)
     if found.match is None:
-        print(f"no rule takes {head.method} {head.target}: {found.why}")
+        print(f"no rule takes {head.method} {head.path}: {found.why}")
         print("known routes: " + ", ".join(runtime.known_routes()))
         return 1
     for line in _lines(loaded.policy, found.match, found.facts, found.rest, found.bare, head, body):

@@ -3,7 +3,7 @@
 Every attempt starts from the original request (SEMANTICS §8); all bytes that policy does not name stay as they came.
 """
 
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from seawall.call import Call
 from seawall.faults import Code, Fault
@@ -36,6 +36,7 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         if _climbs(target):
             return Fault(Code.BAD_REQUEST, "dot segments could lead an injected credential out of the route")
         drop = drop | credential.replaces
+        target = _without(target, there.dialect.credential_parameters())
     headers = end_to_end(call.head.headers, drop)
     if not there.keep_host:
         _set_host(headers, there.host)
@@ -79,8 +80,11 @@ def credential_mark(call: Call, target: Target) -> int:
     that does not reveal the credential. 0 where seawall injects its own."""
     if target.credential is not None:
         return 0
-    fields = target.dialect.credential_fields()
-    return hash(tuple(value for name, value in call.head.headers if name.lower() in fields))
+    fields, parameters = target.dialect.credential_fields(), target.dialect.credential_parameters()
+    given: list[bytes | str] = [value for name, value in call.head.headers if name.lower() in fields]
+    if parameters:
+        given += [part for part in _parameters(call.head.target) if _name(part) in parameters]
+    return hash(tuple(given))
 
 
 def join(base: str, rest: str, version_prefix: str) -> str:
@@ -90,6 +94,24 @@ def join(base: str, rest: str, version_prefix: str) -> str:
         rest = rest[len(version_prefix) :]
     target = base + rest
     return target if target.startswith("/") else "/" + target
+
+
+def _parameters(target: str) -> list[str]:
+    """The query's, each as it stands: `key=…`."""
+    return target.partition("?")[2].split("&")
+
+
+def _name(parameter: str) -> str:
+    return unquote_plus(parameter.partition("=")[0])
+
+
+def _without(target: str, names: frozenset[str]) -> str:
+    """The target without these parameters of its query; all others stay byte for byte."""
+    if not names or "?" not in target:
+        return target
+    kept = [part for part in _parameters(target) if _name(part) not in names]
+    path = target.partition("?")[0]
+    return f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def _climbs(target: str) -> bool:

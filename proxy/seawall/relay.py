@@ -56,7 +56,8 @@ def break_off(call: Call, answer: Answer, agent: Agent, problem: Problem) -> Non
     """Tell the agent that its answer ends here, as well as it still can be told, and end it uncleanly."""
     if answer.stream and answer.decoder is None and _speaks(answer.watch):
         # Whole events only have been released, so this one is read as an event of its own.
-        agent.write(call.plan.dialect.error_event(call.facts, problem))
+        lead = answer.watch.lead if answer.watch is not None else b""
+        agent.write(lead + call.plan.dialect.error_event(call.facts, problem))
     agent.abort()
 
 

@@ -62,7 +62,7 @@ def opening(call: Call) -> Headers:
     """Fields of a stream that is opened before anybody has one to give. The rest of ours is promised for its trailers
     (RFC 9110 §6.6.2), where there can be some."""
     fields = [
-        (b"content-type", call.plan.dialect.sse_content_type),
+        (b"content-type", call.plan.dialect.stream_type(call.facts)),
         (b"cache-control", b"no-cache"),
         (b"x-seawall-request-id", call.id.encode()),
     ]

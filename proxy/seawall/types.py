@@ -88,6 +88,8 @@ class Facts:
     """Conversation state ties the call to the upstream that owns it: no failover."""
     choices: int = 1
     """Parallel completions asked for (`n`)."""
+    framing: str = ""
+    """How a streamed answer is framed, in its dialect's word, where it has several ways; "" for its usual one."""
 
     @property
     def raceable(self) -> bool:

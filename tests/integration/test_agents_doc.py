@@ -29,11 +29,13 @@ async def test_a_snippet_works_as_printed(tmp_path: Path, snippet: str) -> None:
         policy = (
             upstream("openai", f"{upstreams.url}/v1")
             + upstream("anthropic", upstreams.url, "Anthropic")
+            + upstream("gemini", upstreams.url, "Gemini")
             + upstream("bedrock", upstreams.url, "Bedrock", auth)
             + upstream("warehouse", f"{upstreams.url}/warehouse", "Generic")
             + route("openai", "/openai/v1", "openai")
             + route("anthropic", "/anthropic", "anthropic")
             + route("bedrock", "/bedrock", "bedrock")
+            + route("gemini", "/gemini", "gemini")
             + route("warehouse", "/warehouse", "warehouse")
         )
         async with proxy(policy, tmp_path) as running:

@@ -97,6 +97,13 @@ def test_explain_of_a_request_that_no_rule_takes_names_the_routes(policy: str) -
     assert "known routes: /openai/v1" in done.stdout
 
 
+def test_explain_does_not_repeat_a_key_in_the_query(policy: str) -> None:
+    for path in ("nowhere", "openai/v1/models"):
+        done = seawall("explain", "--policy", policy, "--request", "GET", f"http://127.0.0.1:4100/{path}?key=secret-1")
+        assert f"/{path}" in done.stdout or "/models" in done.stdout
+        assert "secret-1" not in done.stdout + done.stderr
+
+
 def test_explain_of_an_unreadable_request_is_one_line(policy: str) -> None:
     done = seawall("explain", "--policy", policy, "--request", "/no/such/file")
     assert (done.returncode, done.stderr) == (2, "seawall: /no/such/file: No such file or directory\n")

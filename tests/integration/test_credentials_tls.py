@@ -28,6 +28,8 @@ def one(url: str, extra: str = "", dialect: str = "OpenAI", rule: str = NO_RETRY
     [
         ("OpenAI", "", b"authorization", b"Bearer secret-1"),
         ("Anthropic", "", b"x-api-key", b"secret-1"),
+        ("Gemini", "", b"x-goog-api-key", b"secret-1"),
+        ("Gemini", ", header: Authorization, scheme: Bearer", b"authorization", b"Bearer secret-1"),
         ("Generic", ", header: x-token, scheme: Key", b"x-token", b"Key secret-1"),
     ],
 )
@@ -48,6 +50,46 @@ async def test_a_key_from_a_file_replaces_the_agents_own(
             assert b"of-the-agent" not in seen.heads[0]
         assert b"secret-1" not in got.data
         assert "secret-1" not in repr(running.events) + repr(running.upstream("a").target.credential)
+
+
+@pytest.mark.parametrize(
+    ("query", "sent"),
+    [
+        ("?key=of-the-agent", ""),
+        ("?alt=sse&key=of-the-agent", "?alt=sse"),
+        ("?key=of-the-agent&alt=sse&%6Bey=of-the-agent", "?alt=sse"),
+        ("?a=%2F&access_token=of-the-agent&&b", "?a=%2F&&b"),
+        ("?monkey=1&KEY=2", "?monkey=1&KEY=2"),
+        ("?", "?"),
+    ],
+)
+async def test_a_key_from_a_file_replaces_the_one_in_a_query(tmp_path: Path, query: str, sent: str) -> None:
+    key, seen = tmp_path / "key", Recorder()
+    key.write_text("secret-1\n")
+    auth = f"auth: {{type: APIKey, keyFile: {key}}}\n"
+    async with (
+        serving(seen) as port,
+        proxy(one(f"http://127.0.0.1:{port}", auth, dialect="Gemini"), tmp_path) as running,
+    ):
+        mine = "x-goog-api-key: of-the-agent\r\nconnection: close\r\n"
+        got = await wire(running, {}, path=f"/v1/models/g:generateContent{query}", headers=mine)
+        assert got.status == 200
+        assert seen.heads[0].split(b" ")[1] == f"/models/g:generateContent{sent}".encode()
+        assert b"of-the-agent" not in seen.heads[0] and seen.fields(b"x-goog-api-key") == [b"secret-1"]
+
+
+async def test_agents_whose_keys_are_in_the_query_rest_one_by_one(tmp_path: Path) -> None:
+    """A limit is a credential's: who has another key is asked for at once."""
+    async with lab() as upstreams:
+        policy = "".join(upstream(name, f"{upstreams.url}/u/{name}", "Gemini") for name in "ab")
+        upstreams.script(["429-retry-after-60"], upstream="a")
+        async with proxy(policy + route("models", "/gemini", "a b", NO_RETRY), tmp_path) as running:
+            answered = []
+            for key in ("first", "first", "second", "first"):
+                path = f"/gemini/v1beta/models/g:generateContent?key={key}"
+                got = await wire(running, {"contents": [{"parts": [{"text": "hi"}]}]}, path=path)
+                answered.append(got.field(b"x-seawall-upstream"))
+            assert answered == [b"b", b"b", b"a", b"b"]
 
 
 async def test_without_a_key_of_ours_the_agents_is_passed_through(tmp_path: Path) -> None:

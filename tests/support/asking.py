@@ -40,7 +40,7 @@ MODELS = {
     "Bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
 }
 BASES = {"OpenAI": "/v1", "Anthropic": "", "Gemini": "", "Bedrock": ""}
-ALL = pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic", "Bedrock"])
+EACH = pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic", "Gemini", "Bedrock"])
 BOTH = pytest.mark.parametrize("dialect", ["OpenAI", "Anthropic"])
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 

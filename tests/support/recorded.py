@@ -19,6 +19,7 @@ Headers = list[tuple[bytes, bytes]]
 # What a client makes anew for its own connection.
 _OWN = frozenset({"host", "connection", "content-length", "transfer-encoding"})
 _ERROR = re.compile(rb'^data: \{[^\n]*"error": ?\{', re.MULTILINE)
+_WITHHELD = re.compile(r'"finishReason": "(?:SAFETY|MODEL_ARMOR)"')
 _REGION = re.compile(r"bedrock-runtime\.[a-z0-9-]+\.amazonaws\.com")
 
 
@@ -36,7 +37,7 @@ class Recording:
     status: int
     stream: bool
     failed: bool
-    """By its status, or by an error event in its stream."""
+    """By its status, by an error event in its stream, or because a filter withheld it."""
 
     def request(self, run: str, prefix: str = "", *, encoding: str = "") -> bytes:
         """The request in raw bytes. encoding: replaces the recorded Accept-Encoding."""
@@ -91,9 +92,11 @@ def _recording(
     kinds = [v for name, vs in answered["headers"].items() if name.lower() == "content-type" for v in vs]
     stream = any(k.startswith(("text/event-stream", "application/vnd.amazon.eventstream")) for k in kinds)
     status, text = answered["status"]["code"], _bytes((answered.get("body") or {}).get("string") or b"")
+    withheld = _WITHHELD.search(json.dumps(answered.get("parsed_body"))) is not None
+    failed = status >= 400 or withheld or (stream and _ERROR.search(text) is not None)
     return Recording(
         cassette, seen[key] - 1, _REGION.sub("bedrock-runtime.us-east-1.amazonaws.com", url.netloc), key[0], target,
-        headers, _bytes(body or b""), status, stream, status >= 400 or (stream and _ERROR.search(text) is not None),
+        headers, _bytes(body or b""), status, stream, failed,
     )  # fmt: skip
 
 

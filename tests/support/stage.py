@@ -31,6 +31,10 @@ class Stage:
     def anthropic(self) -> str:
         return f"{self.running.url}/anthropic"
 
+    @property
+    def gemini(self) -> str:
+        return f"{self.running.url}/gemini"
+
 
 @asynccontextmanager
 async def stage(folder: Path, rule: str = ONE_TRY, extra: str = LENIENT) -> AsyncIterator[Stage]:
@@ -39,9 +43,11 @@ async def stage(folder: Path, rule: str = ONE_TRY, extra: str = LENIENT) -> Asyn
         policy = (
             upstream("openai", f"{upstreams.url}/u/openai/v1", "OpenAI", extra)
             + upstream("anthropic", f"{upstreams.url}/u/anthropic", "Anthropic", extra)
+            + upstream("gemini", f"{upstreams.url}/u/gemini", "Gemini", extra)
             + upstream("other", f"{upstreams.url}/u/other", "Generic", extra)
             + route("openai", "/openai/v1", "openai", rule)
             + route("anthropic", "/anthropic", "anthropic", rule)
+            + route("gemini", "/gemini", "gemini", rule)
             + route("other", "/other", "other", rule)
         )
         async with proxy(policy, folder) as running:

@@ -20,6 +20,7 @@ SPEAKS_OPENAI = frozenset(
     | {"router.huggingface.co"}
 )
 HOSTS = sorted({r.host for r in RECORDED})
+GOOGLE = "googleapis.com"
 ONE_TRY = "retry: {attempts: 0}"
 RUNS = itertools.count()
 """The replay server plays a recording once per run."""
@@ -30,6 +31,8 @@ def dialect_of(host: str) -> str:
         return "Anthropic"
     if host.startswith("bedrock"):
         return "Bedrock"
+    if host.endswith(GOOGLE):
+        return "Gemini"
     return "OpenAI" if host in SPEAKS_OPENAI else "Generic"
 
 

@@ -94,7 +94,6 @@ class Anthropic:
 
     name = "Anthropic"
     version_prefix = "/v1"
-    sse_content_type = b"text/event-stream"
     keep_alive = COMMENT
 
     def claims(self, head: Head) -> bool:
@@ -129,6 +128,9 @@ class Anthropic:
 
     def conversation(self, body: bytes) -> bytes:
         return conversation(body)
+
+    def stream_type(self, facts: Facts) -> bytes:
+        return b"text/event-stream"
 
     def watch(self, facts: Facts) -> Watch:
         return MessagesWatch() if facts.operation == "messages" else PlainWatch()
@@ -177,6 +179,9 @@ class Anthropic:
 
     def credential_fields(self) -> frozenset[bytes]:
         return frozenset({b"x-api-key", b"authorization"})
+
+    def credential_parameters(self) -> frozenset[str]:
+        return frozenset()
 
     def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
         spliced = with_model(body, model)

@@ -38,6 +38,10 @@ class Watch(Protocol):
         """Take the answer's next (decoded) bytes; returns those that may be released. After a fault by a malformed
         event nothing more is released."""
 
+    @property
+    def lead(self) -> bytes:
+        """What must stand before an event of ours, behind what was released; b"" where events stand alone."""
+
     def end(self) -> bytes:
         """The answer ended cleanly: take the rest as the last event and return it."""
 
@@ -47,8 +51,6 @@ class Dialect(Protocol):
     """As in an Upstream's `dialect`: `OpenAI`."""
     version_prefix: str
     """The first path segment of its public API (`/v1`), which agents send and base URLs may or may not hold."""
-    sse_content_type: bytes
-    """Of its streamed answers."""
     keep_alive: bytes
     """What may stand between two events of a stream and says nothing to any client; b"" where that is not known."""
 
@@ -67,6 +69,9 @@ class Dialect(Protocol):
     def conversation(self, body: bytes) -> bytes:
         """What tells one conversation from others and stays as it grows: its instructions and first messages; b"" where
         a request has none."""
+
+    def stream_type(self, facts: Facts) -> bytes:
+        """The content type by which a streamed answer to such a request is known."""
 
     def watch(self, facts: Facts) -> Watch:
         """A new watch for a streamed answer to such a request."""
@@ -93,8 +98,8 @@ class Dialect(Protocol):
         """A JSON error body in this dialect's shape, so that its SDK raises its usual exception."""
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
-        """The error event to append to a stream that breaks after its commit, framing included; b"" where the protocol
-        has none, so that its unclean end alone tells of it."""
+        """The error event to append to a stream that breaks after its commit, behind the watch's `lead`, framing
+        included; b"" where the protocol has none, so that its unclean end alone tells of it."""
 
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         """Content type and body of a whole good answer with this text, streamed if that was asked for; None where the
@@ -105,6 +110,9 @@ class Dialect(Protocol):
 
     def credential_fields(self) -> frozenset[bytes]:
         """Lower-case names of the fields that an injected key replaces."""
+
+    def credential_parameters(self) -> frozenset[str]:
+        """Names of the query's parameters that an injected key replaces."""
 
     def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
         """The request with another model: only that value is spliced, all other bytes stay. None when it has no place

@@ -53,7 +53,6 @@ class Bedrock:
 
     name = "Bedrock"
     version_prefix = ""
-    sse_content_type = CONTENT_TYPE
     # botocore passes over an event that it does not know; what all other SDKs do is not known.
     keep_alive = b""
 
@@ -80,6 +79,9 @@ class Bedrock:
 
     def conversation(self, body: bytes) -> bytes:
         return request.conversation(body)
+
+    def stream_type(self, facts: Facts) -> bytes:
+        return CONTENT_TYPE
 
     def watch(self, facts: Facts) -> Watch:
         match facts.operation:
@@ -150,6 +152,9 @@ class Bedrock:
     def credential_fields(self) -> frozenset[bytes]:
         """An agent's SDK signs as well: its signature must not be sent beside a key."""
         return frozenset({b"authorization", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token"})
+
+    def credential_parameters(self) -> frozenset[str]:
+        return frozenset()
 
     def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
         renamed = request.with_model(path, model)

@@ -111,6 +111,10 @@ class FrameWatch(ABC):
     def midway(self) -> bool:
         return self._left > 0
 
+    @property
+    def lead(self) -> bytes:
+        return b""
+
     def feed(self, data: bytes) -> bytes:
         """See `Watch.feed`. Nearly all input is one whole message: that way is short."""
         if self._dead or self._lost:

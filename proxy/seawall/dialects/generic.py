@@ -44,7 +44,6 @@ class Generic:
 
     name = "Generic"
     version_prefix = ""
-    sse_content_type = b"text/event-stream"
     # google-genai, for one, fails on a comment.
     keep_alive = b""
 
@@ -64,6 +63,9 @@ class Generic:
 
     def conversation(self, body: bytes) -> bytes:
         return b""
+
+    def stream_type(self, facts: Facts) -> bytes:
+        return b"text/event-stream"
 
     def watch(self, facts: Facts) -> Watch:
         return PlainWatch()
@@ -104,6 +106,9 @@ class Generic:
 
     def credential_fields(self) -> frozenset[bytes]:
         return frozenset({b"authorization"})
+
+    def credential_parameters(self) -> frozenset[str]:
+        return frozenset()
 
     def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
         return None

@@ -55,12 +55,23 @@ def retry_hint(headers: Headers, wall: float) -> float | None:
     return _exhausted(fields, wall)
 
 
+def duration(text: str) -> float | None:
+    """Seconds of a duration such as `34.07s` or `6m0s`, of at most a day; None where it is none."""
+    return _usable(_seconds(text)) if len(text) <= _LONGEST_VALUE else None
+
+
 def _usable(seconds: float | None, unit: float = 1.0) -> float | None:
     return seconds * unit if seconds is not None and 0 <= seconds * unit <= LONGEST else None
 
 
 def _number(text: str | None) -> float | None:
     return float(text) if text and _NUMBER.fullmatch(text) else None
+
+
+def _seconds(text: str) -> float | None:
+    if not _DURATION.fullmatch(text):
+        return None
+    return sum(float(value) * _UNITS[unit] for value, unit in _PART.findall(text))
 
 
 def _retry_after(text: str | None, wall: float) -> float | None:
@@ -116,8 +127,9 @@ def _reset(text: str | None, wall: float) -> float | None:
         if number < _EPOCH:
             return number
         return number / (1000 if number >= _EPOCH_MS else 1) - wall
-    if _DURATION.fullmatch(text):
-        return sum(float(value) * _UNITS[unit] for value, unit in _PART.findall(text))
+    lasting = _seconds(text)
+    if lasting is not None:
+        return lasting
     try:
         return _seconds_until(datetime.fromisoformat(text), wall)
     except (ValueError, OverflowError):

@@ -11,6 +11,7 @@ import msgspec
 from seawall.dialects import _openai_facts as facts_of
 from seawall.dialects import _state
 from seawall.dialects._classify import judge_good, judge_status
+from seawall.dialects._gemini_facts import for_google
 from seawall.dialects._json import model_name, read
 from seawall.dialects._openai_chat import ChatWatch
 from seawall.dialects._openai_prompt import conversation, needs
@@ -27,7 +28,8 @@ from seawall.types import Facts, Head, Headers, Safety, Usage, header
 # The first path segments of the public API, as openai-python 3.52 knows them.
 _OWN = re.compile(
     r"/v1/(?:assistants|audio|batches|chat|chatkit|completions|containers|content_provenance_checks|conversations"
-    r"|decisions|embeddings|evals|fine_tuning|images|live|moderations|organization|projects|realtime|responses|safety"
+    r"|decisions|embeddings|evals|fine_tuning|images|live|moderations|organization|projects(?!/[^/]+/locations/)"
+    r"|realtime|responses|safety"
     r"|threads|uploads|vector_stores|videos)(?:/|$)"
 )
 # Those that Anthropic's API has as well; an `anthropic-version` header says that it is meant.
@@ -81,16 +83,12 @@ class OpenAI:
 
     name = "OpenAI"
     version_prefix = "/v1"
-    sse_content_type = b"text/event-stream"
     keep_alive = COMMENT
 
     def claims(self, head: Head) -> bool:
         path = head.path
         if _SHARED.match(path):
-            # POST /v1/models/MODEL:generateContent is Gemini's; its key is not for us.
-            return header(head.headers, b"anthropic-version") is None and not (
-                head.method == "POST" and path.startswith("/v1/models/") and ":" in path
-            )
+            return header(head.headers, b"anthropic-version") is None and not for_google(head)
         return _OWN.match(path) is not None or path.strip("/") in _UNVERSIONED
 
     def read(self, head: Head, path: str, body: bytes) -> Facts:
@@ -101,6 +99,9 @@ class OpenAI:
 
     def conversation(self, body: bytes) -> bytes:
         return conversation(body)
+
+    def stream_type(self, facts: Facts) -> bytes:
+        return b"text/event-stream"
 
     def watch(self, facts: Facts) -> Watch:
         match facts.operation:
@@ -152,6 +153,9 @@ class OpenAI:
 
     def credential_fields(self) -> frozenset[bytes]:
         return frozenset({b"authorization", b"api-key", b"x-api-key"})
+
+    def credential_parameters(self) -> frozenset[str]:
+        return frozenset()
 
     def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
         spliced = with_model(body, model)

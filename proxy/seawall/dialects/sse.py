@@ -67,10 +67,14 @@ class EventWatch(ABC):
     def midway(self) -> bool:
         return self._passing
 
+    @property
+    def lead(self) -> bytes:
+        return b""
+
     def feed(self, data: bytes) -> bytes:
         """See `Watch.feed`. Nearly all input is one whole event with plain line ends: that way is short."""
         if not self._plain or data[-2:] != b"\n\n" or b"\r" in data:
-            return self._feed(data)
+            return self._feed_crlf(data) if self._plain and data[-4:] == b"\r\n\r\n" else self._feed(data)
         size = len(data) - 2
         if size + 2 <= KEPT:
             line = data.find(b"\n")
@@ -115,6 +119,13 @@ class EventWatch(ABC):
         self._plain = False
         self._held.clear()
         return released
+
+    def _feed_crlf(self, data: bytes) -> bytes:
+        """Likewise one whole event, of a server that ends lines with "\\r\\n", as Google's do."""
+        size = len(data) - 4
+        if data.find(b"\r") == size and data.find(b"\n") == size + 1 and data[:6] == b"data: " and size + 4 <= KEPT:
+            return data if self._event(b"", data[6:size]) else self._die(b"")
+        return self._feed(data)
 
     def _feed(self, data: bytes) -> bytes:
         """The long way: any line end, any cut."""

@@ -9,7 +9,7 @@ def error_answer(family: Family, status: Status, mint: Mint) -> Answer:
     """An error answer in the family's words."""
     trouble = status.trouble or trouble_of(status.code or 500)
     code = status.code or family.status(trouble)
-    if 200 <= code < 400:
+    if status.code is not None and 200 <= code < 400:
         return Answer([b""] if status.body is None else [status.body.encode()], status=code)
     if status.body is not None:
         answer = Answer([status.body.encode()], status=code)
@@ -28,6 +28,10 @@ def bent(answer: Answer, plan: Plan, family: Family, mint: Mint) -> tuple[Answer
     broken = plan.breakage
     if plan.status is not None:
         code = plan.status.code or family.status(plan.status.trouble or Trouble.SERVER)
+        if plan.status.trouble is not None and code == 200 and answer.stream and answer.error_event is not None:
+            # Told within a stream, where the provider has no status for it.
+            event = answer.error_event(plan.status.trouble, False, 0)
+            return Answer([event], answer.content_type, stream=True), False
         return error_answer(family, plan.status, mint), code == 429
     trouble = plan.error_body
     if broken is not None and broken.how in (Break.ERROR, Break.FAILED) and not answer.stream:

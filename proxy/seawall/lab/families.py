@@ -195,6 +195,79 @@ class Bedrock:
         return [(b"x-amzn-errortype", (self.name_of(trouble, status) + where).encode("latin-1", "replace"))]
 
 
+_RPC = "type.googleapis.com/google.rpc."
+
+
+class Gemini:
+    """array: errors come in a list, as they do where a stream as an array was asked for."""
+
+    name = "Gemini"
+    _errors: ClassVar[dict[Trouble, tuple[int, str]]] = {
+        Trouble.INVALID: (400, "INVALID_ARGUMENT"),
+        Trouble.AUTH: (400, "INVALID_ARGUMENT"),
+        Trouble.FORBIDDEN: (403, "PERMISSION_DENIED"),
+        Trouble.NOT_FOUND: (404, "NOT_FOUND"),
+        Trouble.CONTEXT: (400, "INVALID_ARGUMENT"),
+        Trouble.FILTER: (200, "OK"),
+        Trouble.RATE_LIMIT: (429, "RESOURCE_EXHAUSTED"),
+        Trouble.QUOTA: (429, "RESOURCE_EXHAUSTED"),
+        Trouble.SERVER: (500, "INTERNAL"),
+        Trouble.OVERLOADED: (503, "UNAVAILABLE"),
+        Trouble.TIMEOUT: (504, "DEADLINE_EXCEEDED"),
+    }
+    _messages: ClassVar[dict[Trouble, str]] = {
+        Trouble.AUTH: "API key not valid. Please pass a valid API key.",
+        Trouble.CONTEXT: "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+        Trouble.RATE_LIMIT: _MESSAGES[Trouble.QUOTA],
+        Trouble.SERVER: "An internal error has occurred. Please retry.",
+        Trouble.OVERLOADED: "The model is overloaded. Please try again later.",
+        Trouble.TIMEOUT: "Deadline expired before operation could complete.",
+    }
+
+    def __init__(self, *, array: bool = False) -> None:
+        self._array = array
+
+    def status(self, trouble: Trouble) -> int:
+        return self._errors[trouble][0]
+
+    def error(self, trouble: Trouble, status: Status, mint: Mint) -> bytes:
+        if trouble is Trouble.FILTER and status.code is None:
+            # The prompt is blocked, and no error is told.
+            body: dict[str, object] = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
+        else:
+            usual, name = self._errors[trouble]
+            message = status.message or self._messages.get(trouble) or _MESSAGES[trouble]
+            told = {"code": status.code or usual, "message": message, "status": status.error_code or name}
+            details = self._details(trouble, status)
+            body = {"error": {**told, "details": details} if details else told}
+        return encode([body] if self._array else body)
+
+    def _details(self, trouble: Trouble, status: Status) -> list[dict[str, object]]:
+        match trouble:
+            case Trouble.AUTH:
+                return [{"@type": _RPC + "ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}]
+            case Trouble.RATE_LIMIT | Trouble.QUOTA:
+                span = "Minute" if trouble is Trouble.RATE_LIMIT else "Day"
+                violation = {"quotaId": f"GenerateRequestsPer{span}PerProjectPerModel", "quotaValue": "10"}
+                details: list[dict[str, object]] = [{"@type": _RPC + "QuotaFailure", "violations": [violation]}]
+                if status.retry_after is not None and status.retry_after.isdigit():
+                    details.append({"@type": _RPC + "RetryInfo", "retryDelay": f"{status.retry_after}s"})
+                return details
+        return []
+
+    def headers(self, mint: Mint, *, exhausted: bool) -> Headers:
+        return [
+            (b"vary", b"Origin, X-Origin, Referer"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-frame-options", b"SAMEORIGIN"),
+            (b"x-xss-protection", b"0"),
+            (b"server-timing", b"gfet4t7; dur=7"),
+        ]
+
+    def error_fields(self, trouble: Trouble, status: Status) -> Headers:
+        return []
+
+
 class Warehouse:
     name = "Generic"
     _errors: ClassVar[dict[Trouble, tuple[int, str]]] = {

@@ -63,14 +63,14 @@ class Embeddings:
         packed = body.get("encoding_format") == "base64"
         used = sum(tokens(str(text)) for text in texts)
         made = [
-            {"object": "embedding", "index": index, "embedding": _vector(f"{mint.seed}/{text}", size, packed)}
+            {"object": "embedding", "index": index, "embedding": vector(f"{mint.seed}/{text}", size, packed)}
             for index, text in enumerate(texts)
         ]
         usage = {"prompt_tokens": used, "total_tokens": used}
         return plain({"object": "list", "data": made, "model": _model(body), "usage": usage})
 
 
-def _vector(source: str, size: int, packed: bool) -> object:
+def vector(source: str, size: int, packed: bool) -> object:
     """A unit vector: the same for the same text."""
     rng = random.Random(source)
     raw = [rng.random() - 0.5 for _ in range(size)]

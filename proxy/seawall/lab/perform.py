@@ -186,6 +186,10 @@ def _edited(frames: list[bytes], answer: Answer, broken: Breakage | None) -> lis
 def _malformed(frame: bytes) -> bytes:
     """The event with its JSON cut off in the middle."""
     start, marker, payload = frame.rpartition(b"data: ")
+    if not marker and payload[:1] in (b"[", b","):
+        # An array's element, behind what separates it from those before.
+        start, marker = payload[: payload.find(b"{")], b""
+        payload = payload[len(start) :]
     payload = payload.strip()
     broken = payload[: len(payload) // 2] if payload.startswith(b"{") else b'{"broken'
     return start + marker + broken + frame[len(frame.rstrip(b"\n")) :]

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from seawall.lab import converse, messages, openai_other, warehouse
+from seawall.lab import converse, gemini_paths, messages, openai_other, warehouse
 from seawall.lab.answer import Answer, Json, Mint, RejectedError
 from seawall.lab.chat import Chat
-from seawall.lab.families import Anthropic, Bedrock, Family, OpenAI, Warehouse
+from seawall.lab.families import Anthropic, Bedrock, Family, Gemini, OpenAI, Warehouse
 from seawall.lab.plan import Scenario, Trouble
 from seawall.lab.responses import Responses
 from seawall.lab.words import WORDS
@@ -26,7 +26,7 @@ class Operation(Protocol):
 
 
 MODELS = ("gpt-4o-mini", "claude-sonnet-4-5", *(f"lab-{word.example}" for word in WORDS))
-_OPENAI, _ANTHROPIC, _BEDROCK, _WAREHOUSE = OpenAI(), Anthropic(), Bedrock(), Warehouse()
+_OPENAI, _ANTHROPIC, _GEMINI, _BEDROCK, _WAREHOUSE = OpenAI(), Anthropic(), Gemini(), Bedrock(), Warehouse()
 _LABEL = re.compile(r"/u/([A-Za-z0-9._-]{1,64})(/.*|)")
 
 
@@ -68,6 +68,8 @@ class Routes:
             return _ANTHROPIC
         if path.startswith("/model/"):
             return _BEDROCK
+        if gemini_paths.owns(path):
+            return _GEMINI
         return _WAREHOUSE if path.startswith("/warehouse") else _OPENAI
 
     def find(self, head: Head, path: str) -> Operation:
@@ -77,6 +79,8 @@ class Routes:
         fixed = self._fixed.get((method, api))
         if fixed is not None:
             return fixed
+        if gemini_paths.owns(path) and (found := gemini_paths.operation(method, path, head.target)) is not None:
+            return found
         if path.startswith("/warehouse/"):
             return self._warehouse(method, path, head)
         if method == "POST" and (asked := converse.asked(path)) is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from seawall.clock import Clock, SystemClock
+from seawall.lab import gemini_paths
 from seawall.lab.answer import Json, Mint, RejectedError
 from seawall.lab.attempts import Attempt, Ring
 from seawall.lab.control import control
@@ -280,6 +281,9 @@ def _note_facts(attempt: Attempt, document: Any, path: str) -> None:
         attempt.stream = document.get("stream") is True
     elif path.startswith("/warehouse/pipelines/"):
         attempt.model = _short(path.split("/")[3], "pipeline")
+    named, stream = gemini_paths.called(path)
+    if named:
+        attempt.model, attempt.stream = _short(named, "model"), stream
 
 
 def _short(text: str, name: str) -> str:

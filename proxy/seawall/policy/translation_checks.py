@@ -11,9 +11,9 @@ from seawall.policy.issues import FieldPath, Issue, did_you_mean
 from seawall.policy.located import Located
 
 AGENTS = frozenset({"OpenAI", "Anthropic"})
-"""What agents may speak."""
-ASKED = AGENTS | {"Bedrock"}
-"""What may be asked in its place."""
+"""What agents may speak where another dialect is asked in its place."""
+PROVIDERS = AGENTS | {"Bedrock", "Gemini"}
+"""What may be asked."""
 _KEY = {"": "use auth: {type: APIKey, keyFile: ...}", "Bedrock": "use auth: {type: AWSSigV4}"}
 """Credentials of one's own, by dialect."""
 
@@ -36,10 +36,10 @@ def foreign(
     there = upstream.spec.dialect
     if there == rule.dialect:
         return
-    if rule.dialect not in AGENTS or there not in ASKED:
+    if rule.dialect not in AGENTS or there not in PROVIDERS:
         message = f"the rule's agents speak {rule.dialect}, {upstream.kind} {upstream.key} speaks {there}"
-        known = f"from {' and '.join(sorted(AGENTS))} to {', '.join(sorted(ASKED))}"
-        yield located.error((*at, "name"), message, f"translation is {known}; else use one dialect per rule")
+        known = f"translation is from {_listed(AGENTS)} to {_listed(PROVIDERS)}"
+        yield located.error((*at, "name"), message, f"{known}; else use one dialect per rule")
         return
     if upstream.auth.type == "Passthrough" and target.whole(("spec", "auth")):
         message = f"{upstream.kind} {upstream.key} speaks {there} and needs a key of its own: the agents' are for "
@@ -49,6 +49,11 @@ def foreign(
     if not renamed and not upstream.models and target.whole(("spec", "models")):
         message = f"{rule.dialect} agents' names for models are sent to a provider of {there} as they are"
         yield located.warning(at, message, "add model, or modelMap: [{from: gpt-5*, to: ...}]")
+
+
+def _listed(dialects: frozenset[str]) -> str:
+    *first, last = sorted(dialects)
+    return f"{', '.join(first)} and {last}"
 
 
 def model_names(

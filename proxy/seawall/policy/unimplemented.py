@@ -25,7 +25,7 @@ class Gap:
     hint: str = ""
 
 
-_DIALECTS = frozenset({"AzureOpenAI", "Gemini", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"})
+_DIALECTS = frozenset({"AzureOpenAI", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"})
 
 NOT_IMPLEMENTED = (
     Gap(_ROUTE_BLOCKS, "cache"),

@@ -214,8 +214,8 @@ def _verdict(asking: Asking, response: ModelResponse) -> Fault | None:
     # A reason that pydantic-ai does not know is most likely one for not going on (`insufficient_system_resource`).
     if finish(response) == "error":
         return Fault(Code.SERVER_ERROR, "the answer finished with an error", asking.wire.status)
-    if asking.row.ends and response.finish_reason is None:
-        return Fault(Code.TRUNCATED, "the answer does not tell why it finished", asking.wire.status)
+    if not response.parts and response.finish_reason is None:
+        return Fault(Code.MALFORMED_EVENT, "the answer says nothing, and not why", asking.wire.status)
     return None
 
 

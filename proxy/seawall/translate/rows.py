@@ -36,8 +36,7 @@ class Row:
     """How providers of one dialect are asked.
 
     package: of the SDK, without which there is no such model. build: (base URL, model's name, client) → model.
-    dialect and operation judge the bytes. ends: a whole answer always tells why it finished, and the dialect cannot
-    tell whether it is whole. brings: what is installed to have the package.
+    dialect and operation judge the bytes.
     """
 
     package: str
@@ -46,7 +45,6 @@ class Row:
     limits: Limits
     dialect: Dialect
     operation: str
-    ends: bool = False
     brings: str = "seawall[translate]"
 
 
@@ -59,7 +57,7 @@ def missing(dialect: str) -> str:
         found = importlib.util.find_spec(row.package) is not None
     except ModuleNotFoundError:
         found = False
-    return "" if found else f"the package {row.package} is not installed: it comes with {row.brings}"
+    return "" if found else f"the package {row.package} is not installed: it comes with seawall[translate]"
 
 
 def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
@@ -159,10 +157,8 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             _gemini,
             _gemini_errors,
             GEMINI,
-            REGISTRY["Generic"],
-            "other",
-            ends=True,
-            brings="pydantic-ai-slim[google]",
+            REGISTRY["Gemini"],
+            "generate",
         ),
         "Bedrock": Row(
             "boto3",

@@ -173,7 +173,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
         self._decoder = decoder_for(exchange.headers)
         kind = (header(exchange.headers, b"content-type") or b"").lower()
         dialect = self._destination.dialect
-        if exchange.status == 200 and kind.startswith(dialect.sse_content_type):
+        if exchange.status == 200 and kind.startswith(dialect.stream_type(self._facts)):
             self._watch = dialect.watch(self._facts)
             return httpx2.Response(exchange.status, headers=fields, stream=_Events(self))
         body = await self._whole(exchange)

@@ -369,7 +369,7 @@ def test_a_static_answer_is_whole() -> None:
     assert kind == b"application/json"
     assert json.loads(body)["output"]["message"]["content"] == [{"text": "Sorry."}]
     kind, body = BEDROCK.static(CONVERSE, "Sorry.", "id", 1) or (b"", b"")
-    assert kind == BEDROCK.sse_content_type
+    assert kind == BEDROCK.stream_type(Facts("converse"))
     watch = BEDROCK.watch(CONVERSE)
     assert watch.feed(body) + watch.end() == body
     assert (watch.content, watch.terminal, watch.usage, watch.fault) == (True, True, Usage(), None)

@@ -262,7 +262,8 @@ def test_reading_never_raises(name: str, method: str, path: str, body: bytes) ->
         ("/v1/messagesx", None, None),
         ("/v1/chatter", None, None),
         ("/v1/statement", None, None),
-        ("/v1beta/models/x:generateContent", None, None),
+        ("/v1beta/models/x:generateContent", "Gemini", "Gemini"),
+        ("/v1/models/x:generateContent", "Anthropic", "Gemini"),
         ("/", None, None),
     ],
 )

@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 from anthropic import AsyncAnthropic
+from google import genai
+from google.genai.types import HttpOptions
 from openai import AsyncOpenAI
 from pydantic import BaseModel, Field
 from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.models import Model
 from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.google import GoogleModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
+from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from seawall.lab import Lab
@@ -27,11 +31,12 @@ class Refusal(BaseModel):
     reason: str
 
 
-@pytest.fixture(params=["chat", "responses", "messages"])
+@pytest.fixture(params=["chat", "responses", "messages", "gemini"])
 async def models(lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     """Makes a pydantic-ai model by name, in one of the dialects."""
     openai = AsyncOpenAI(base_url=f"{lab.url}/v1", api_key="sk-lab", max_retries=0)
     claude = AsyncAnthropic(base_url=lab.url, api_key="sk-ant-lab", max_retries=0)
+    google = genai.Client(api_key="k", http_options=HttpOptions(base_url=lab.url))
 
     def make(name: str) -> Model:
         match request.param:
@@ -39,12 +44,15 @@ async def models(lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Any]
                 return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=openai))
             case "responses":
                 return OpenAIResponsesModel(name, provider=OpenAIProvider(openai_client=openai))
+            case "gemini":
+                return GoogleModel(name, provider=GoogleProvider(client=google))
             case _:
                 return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=claude))
 
     yield make
     await openai.close()
     await claude.close()
+    await google.aio.aclose()
 
 
 def with_tools(agent: Agent[None, Any]) -> list[str]:

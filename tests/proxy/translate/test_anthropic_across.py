@@ -36,7 +36,7 @@ TOOLS: list[Any] = [
         "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]},
     }
 ]
-BOTH = pytest.mark.parametrize("dialect", list(PLACES))
+EACH = pytest.mark.parametrize("dialect", list(PLACES))
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 
 
@@ -93,7 +93,7 @@ async def turn(client: AsyncAnthropic, stream: bool, messages: list[Any]) -> Any
         return await answer.get_final_message()
 
 
-@BOTH
+@EACH
 @STREAMED
 async def test_an_agent_runs_its_tools(dialect: str, stream: bool) -> None:
     async with agents(dialect) as (lab, client):
@@ -117,7 +117,7 @@ class Colour(BaseModel):
     name: str
 
 
-@BOTH
+@EACH
 async def test_a_pydantic_ai_agent_gets_its_structured_answer(dialect: str) -> None:
     async with agents(dialect) as (lab, client):
         lab.script([], then='tool-final_result; args={"name": "blue"}')

@@ -159,7 +159,7 @@ def test_what_cannot_be_asked_has_a_reason() -> None:
     ("dialect", "package"),
     [
         ("OpenAI", "seawall[translate]"),
-        ("Gemini", "pydantic-ai-slim[google]"),
+        ("Gemini", "seawall[translate]"),
         ("Bedrock", "seawall[translate,bedrock]"),
     ],
 )

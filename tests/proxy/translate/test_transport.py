@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from asking import (
-    ALL,
     CHAT,
     CLOCK,
+    EACH,
     GEMINI,
     MODELS,
     STREAMED,
@@ -120,7 +120,7 @@ NO_ANSWERS = {
     "redirect": (answer(b"", status=307, extra="location: http://elsewhere.test/\r\n"), Code.PROTOCOL_ERROR),
     "error": (
         answer(
-            b'{"error": {"type": "overloaded_error", "message": "busy"}}',
+            b'{"error": {"type": "overloaded_error", "status": "UNAVAILABLE", "message": "busy"}}',
             extra="x-amzn-errortype: ServiceUnavailableException\r\n",  # as Bedrock names its own
         ),
         Code.OVERLOADED,
@@ -130,7 +130,7 @@ NO_ANSWERS = {
 }
 
 
-@ALL
+@EACH
 @STREAMED
 @pytest.mark.parametrize("kind", NO_ANSWERS)
 async def test_what_is_no_answer_is_a_fault(pool: Pool, dialect: str, stream: bool, kind: str) -> None:
@@ -142,7 +142,7 @@ async def test_what_is_no_answer_is_a_fault(pool: Pool, dialect: str, stream: bo
     assert "hello" not in fault.detail
 
 
-@ALL
+@EACH
 async def test_a_plain_answer_is_no_stream(pool: Pool, dialect: str) -> None:
     async with serving(Upstream(good(dialect))) as port:
         fault = await outcome(at(pool, dialect, port).asking(MODELS[dialect], stream=True), asked(), True)
@@ -189,7 +189,7 @@ async def test_withheld_content_is_an_answer_of_its_own(pool: Pool, stream: bool
     assert asking.wire.withheld is not None and asking.wire.withheld.code is Code.CONTENT_POLICY
 
 
-@ALL
+@EACH
 @STREAMED
 async def test_faults_before_anything_is_sent(pool: Pool, dialect: str, stream: bool) -> None:
     asking = at(pool, dialect, closed_port()).asking(MODELS[dialect], stream=stream)
@@ -198,7 +198,7 @@ async def test_faults_before_anything_is_sent(pool: Pool, dialect: str, stream: 
     assert not asking.wire.connected
 
 
-@ALL
+@EACH
 @STREAMED
 async def test_deadlines_are_the_engines(pool: Pool, dialect: str, stream: bool) -> None:
     async with serving(always(hang=True)) as port:
