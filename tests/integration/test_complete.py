@@ -21,9 +21,9 @@ LENIENT = """\
 circuitBreaker: {consecutiveFailures: 0, errorRate: {percent: 0}}
 retryConstraint: {budget: {percent: 100}, minRetryRate: {count: 100000, interval: 1s}}
 """
-WHOLE = "streaming: {commit: Complete}\ntimeouts: {streamIdle: 100ms}\n"
 ONE_TRY = "retry: {attempts: 0}\n"
-BREAKS = ["cut-6", "no-terminal", "reset-6", "unclean-6", "malformed-6", "stall-6", "bad-chunk-6", "error-6-overloaded"]
+STALL = "stall-6"
+BREAKS = ["cut-6", "no-terminal", "reset-6", "unclean-6", "malformed-6", STALL, "bad-chunk-6", "error-6-overloaded"]
 EVERY_BREAK = pytest.mark.parametrize("fault", BREAKS)
 RACES = {"at once": "hedging: {hedgingDelay: 0s}\n", "after a delay": "hedging: {hedgingDelay: 20ms}\n"}
 EVERY_RACE = pytest.mark.parametrize("race", RACES.values(), ids=RACES.keys())
@@ -31,6 +31,12 @@ AGENTS = pytest.mark.parametrize(
     ("first", "operation"), [("OpenAI", "chat"), ("OpenAI", "responses"), ("Anthropic", "")]
 )
 TALK: list[Any] = [{"role": "user", "content": "hi"}]
+
+
+def whole(fault: str) -> str:
+    """Of a rule. Only a stall needs a limit on silence; a busy machine is silent too."""
+    idle = "timeouts: {streamIdle: 400ms}\n" if fault == STALL else ""
+    return "streaming: {commit: Complete}\n" + idle
 
 
 @asynccontextmanager
@@ -60,7 +66,7 @@ async def settled(running: Running, upstreams: Lab) -> None:
 async def test_a_failover_gives_the_whole_answer(
     tmp_path: Path, dialect: str, path: str, body: Any, fault: str
 ) -> None:
-    async with two(tmp_path, dialect, "a b", ONE_TRY + WHOLE) as (running, upstreams):
+    async with two(tmp_path, dialect, "a b", ONE_TRY + whole(fault)) as (running, upstreams):
         upstreams.script([], upstream="a", then=fault)
         got = await wire(running, body, path=path)
         assert (got.whole, got.field(b"x-seawall-upstream")) == (True, b"b")
@@ -74,7 +80,7 @@ async def test_a_failover_gives_the_whole_answer(
 async def test_a_race_is_won_by_the_whole_answer(
     tmp_path: Path, dialect: str, path: str, body: Any, fault: str, race: str
 ) -> None:
-    async with two(tmp_path, dialect, "a|b", ONE_TRY + WHOLE + race) as (running, upstreams):
+    async with two(tmp_path, dialect, "a|b", ONE_TRY + whole(fault) + race) as (running, upstreams):
         upstreams.script([], upstream="a", then=fault)
         upstreams.script([], upstream="b", then="gap-2ms")
         # Which of the two is first is drawn by lot.
@@ -87,7 +93,7 @@ async def test_a_race_is_won_by_the_whole_answer(
 
 
 async def test_a_race_and_a_retry_after_it_have_the_last_whole_answer(tmp_path: Path) -> None:
-    rule = "retry: {attempts: 2, backoff: {base: 1ms, max: 1ms}}\nhedging: {hedgingDelay: 0s}\n" + WHOLE
+    rule = "retry: {attempts: 2, backoff: {base: 1ms, max: 1ms}}\nhedging: {hedgingDelay: 0s}\n" + whole(STALL)
     async with two(tmp_path, "OpenAI", "a|b", rule) as (running, upstreams):
         upstreams.script(["cut-6", "malformed-6"], upstream="a")
         upstreams.script(["cut-6", "stall-6"], upstream="b")
@@ -120,7 +126,7 @@ async def text_of(running: Running, first: str, operation: str, **options: Any) 
 async def test_a_failover_to_the_other_dialect_gives_the_whole_answer(
     tmp_path: Path, first: str, operation: str, fault: str
 ) -> None:
-    async with across(tmp_path, first, "a b", ONE_TRY + WHOLE) as (running, upstreams):
+    async with across(tmp_path, first, "a b", ONE_TRY + whole(fault)) as (running, upstreams):
         upstreams.script([], upstream="a", then=fault)
         upstreams.script([], upstream="b", then="ok; text=The sea is calm.")
         assert await text_of(running, first, operation) == "The sea is calm."
@@ -134,7 +140,7 @@ async def test_a_failover_to_the_other_dialect_gives_the_whole_answer(
 async def test_what_breaks_at_the_other_dialect_is_not_seen_either(
     tmp_path: Path, first: str, operation: str, fault: str
 ) -> None:
-    rule = "retry: {attempts: 1, backoff: {base: 1ms, max: 1ms}}\n" + WHOLE
+    rule = "retry: {attempts: 1, backoff: {base: 1ms, max: 1ms}}\n" + whole(fault)
     async with across(tmp_path, first, "a b", rule) as (running, upstreams):
         upstreams.script([], upstream="a", then="503")
         upstreams.script([fault], upstream="b", then="ok; text=The sea is calm.")
@@ -144,11 +150,11 @@ async def test_what_breaks_at_the_other_dialect_is_not_seen_either(
 
 @AGENTS
 @EVERY_RACE
-@pytest.mark.parametrize("fault", ["cut-6", "stall-6", "malformed-6"])
+@pytest.mark.parametrize("fault", ["cut-6", STALL, "malformed-6"])
 async def test_a_race_across_dialects_is_won_by_the_whole_answer(
     tmp_path: Path, first: str, operation: str, race: str, fault: str
 ) -> None:
-    async with across(tmp_path, first, "a|b", ONE_TRY + WHOLE + race) as (running, upstreams):
+    async with across(tmp_path, first, "a|b", ONE_TRY + whole(fault) + race) as (running, upstreams):
         for broken, good in ("ab", "ba"):
             upstreams.script([], upstream=broken, then=fault)
             upstreams.script([], upstream=good, then="gap-2ms; text=The sea is calm.")

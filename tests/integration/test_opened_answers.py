@@ -43,7 +43,7 @@ from peers import QUICK, always, answer, chat, raw, serving, wire
 async def test_a_fault_after_opening_is_told_as_an_event_and_with_an_unclean_end(
     tmp_path: Path, dialect: str, path: str, body: Any, fault: str, code: str
 ) -> None:
-    rule = NO_RETRY + HELD + "timeouts: {streamIdle: 200ms}\n"
+    rule = NO_RETRY + HELD + ("timeouts: {streamIdle: 300ms}\n" if fault == "stall-5" else "")
     async with lab() as upstreams:
         upstreams.script([], then=f"first-token-100ms+{fault}")
         async with proxy(one(f"{upstreams.url}/v1", rule, dialect), tmp_path) as running:
