@@ -19,7 +19,7 @@ SNIPPETS = {
 
 
 def test_it_shows_every_client_that_the_lab_can_serve() -> None:
-    assert len(SNIPPETS) == 7
+    assert len(SNIPPETS) == 8
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)

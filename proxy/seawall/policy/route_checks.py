@@ -50,7 +50,10 @@ def routes(built: Built, inventory: Inventory) -> Iterable[Issue]:
                 if backend := by_ref.get(reference(document, ref)):
                     target, where = upstreams[backend.upstream.key], (*at, "backendRefs", index)
                     yield from model_names(backend, ref, target, located, where)
-                    yield from foreign(effective, backend, target, located, where)
+                    first_known = located.sure((*at, "dialect")) and knows_candidates(effective, rule, located)
+                    if rule.dialect or first_known:
+                        # Else the upstream that decides what the rule speaks may be another one.
+                        yield from foreign(effective, backend, target, located, where)
             label = f"AgentRoute {document.key} {rule_label(rule, effective.index)}"
             yield from _same_match(effective, label, others, located, at)
         yield from _covered(route, located)

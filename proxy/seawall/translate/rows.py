@@ -57,7 +57,7 @@ def missing(dialect: str) -> str:
         found = importlib.util.find_spec(row.package) is not None
     except ModuleNotFoundError:
         found = False
-    return "" if found else f"the package {row.package} is not installed: it comes with seawall[translate]"
+    return "" if found else f"the package {row.package} is not installed: it comes with {row.brings}"
 
 
 def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
