@@ -76,9 +76,9 @@ class Translator(foreign.Translator):
             before_content=terms.before_content(asked.stream),
         )
 
-        def problem(fault: Fault, words: str) -> bytes:
+        def problem(fault: Fault) -> bytes:
             told = problem_for(fault, call.id, upstream=candidate.upstream.name, attempts=number)
-            return call.plan.dialect.error(call.facts, told.saying(words) if words else told)
+            return call.plan.dialect.error(call.facts, told)
 
         return Exchange(asking, asked, side, problem, self._cleaning)
 
