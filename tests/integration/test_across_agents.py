@@ -41,7 +41,7 @@ def messages(at: Across, name: str) -> Model:
 
 Make = Callable[[Across, str], Model]
 every_model = pytest.mark.parametrize("make", [chat, responses, messages])
-SPEAKS = {chat: "OpenAI", responses: "OpenAI", messages: "Anthropic"}
+SPEAKS: dict[Make, str] = {chat: "OpenAI", responses: "OpenAI", messages: "Anthropic"}
 
 
 @asynccontextmanager

@@ -58,7 +58,8 @@ async def test_messages_call_tools_and_take_their_results(tmp_path: Path, stream
         async def answer(messages: list[Any]) -> Message:
             asked = ask("lab-tool-get_weather,get_time", tools=TOOLS, messages=messages)
             if not streamed:
-                return await agent.messages.create(**asked)
+                whole: Message = await agent.messages.create(**asked)
+                return whole
             async with agent.messages.stream(**asked) as stream:
                 return await stream.get_final_message()
 

@@ -127,8 +127,11 @@ async def test_a_wait_that_the_provider_asks_for_is_said_as_every_sdk_reads_it(
     ):
         with pytest.raises((openai.RateLimitError, anthropic.RateLimitError)) as caught:
             await ask(_Urls(running), operation, stream)
-        found = caught.value.response.headers.get("retry-after")
-        assert found == advice.partition(": ")[2] if seconds is None and advice else (found is None) is (seconds is None)
+        error: Any = caught.value
+        found = error.response.headers.get("retry-after")
+        assert (
+            found == advice.partition(": ")[2] if seconds is None and advice else (found is None) is (seconds is None)
+        )
         if seconds is not None:
             assert seconds - 2 <= int(found or 0) <= seconds
 

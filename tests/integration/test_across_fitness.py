@@ -1,21 +1,28 @@
-"""Which candidates of another dialect a request may go to: what cannot be carried, what a model cannot do, what does not
-fit into it, and what `fallbackOn` lists. The reasons stand in the log."""
+"""Which candidates of another dialect a request may go to: what cannot be carried, what a model cannot do, what does
+not fit into it, and what `fallbackOn` lists. The reasons stand in the log."""
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import anthropic
 import openai
 import pytest
-from across import OTHER, SAME, across, after_its_own, anthropic_agent, key_file, only, openai_agent, routes
+from across import OTHER, SAME, across, after_its_own, anthropic_agent, key_file, only, openai_agent, other_first
 from harness import lab, proxy, route, upstream
 from peers import agent
 from stage import LENIENT, ONE_TRY
-from textwrap import dedent
 
 ASK: list[Any] = [{"role": "user", "content": "hi"}]
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-PATHS = {"chat": "/openai/v1/chat/completions", "responses": "/openai/v1/responses", "messages": "/anthropic/v1/messages"}
+PIXEL = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+PATHS = {
+    "chat": "/openai/v1/chat/completions",
+    "responses": "/openai/v1/responses",
+    "messages": "/anthropic/v1/messages",
+}
 DIALECT = {"chat": "OpenAI", "responses": "OpenAI", "messages": "Anthropic"}
 BASE: dict[str, dict[str, Any]] = {
     "chat": {"model": "m", "messages": ASK},
@@ -50,7 +57,7 @@ async def test_what_cannot_be_carried_skips_the_candidate_by_name(
     """First with none left, then with its own provider behind it."""
     foreign, own = OTHER[DIALECT[operation]], SAME[DIALECT[operation]]
     body = {**BASE[operation], **fields}
-    for backends in (only, lambda one: f"{OTHER[one]} {SAME[one]}"):
+    for backends in (only, other_first):
         async with across(tmp_path, backends) as at, agent(at.running) as http:
             answer = await http.post(PATHS[operation], json=body)
             call = await at.running.call()
@@ -91,19 +98,22 @@ def capable(folder: Path, url: str, models: dict[str, str], rule: str = ONE_TRY,
         base = f"{url}/u/{name}" + ("/v1" if dialect == "OpenAI" else "")
         told = f"models: [{{name: m, {models[name]}}}]\n" if name in models else ""
         text += upstream(name, base, dialect, auth + told)
-    return text + route("openai", "/openai/v1", order or "a b", f"dialect: OpenAI\n{rule}") + route(
-        "anthropic", "/anthropic", order or "o p", f"dialect: Anthropic\n{rule}"
+    return (
+        text
+        + route("openai", "/openai/v1", order or "a b", f"dialect: OpenAI\n{rule}")
+        + route("anthropic", "/anthropic", order or "o p", f"dialect: Anthropic\n{rule}")
     )
 
 
-TOOL = {"type": "object", "properties": {}}
+TOOL = {"type": "object", "properties": {}, "additionalProperties": False}
+PICTURE = {"type": "image_url", "image_url": {"url": PIXEL}}
 NEEDS: list[tuple[str, dict[str, Any], str]] = [
     ("chat", {"tools": [{"type": "function", "function": {"name": "t", "parameters": TOOL}}]}, "Tools"),
-    ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]}]}, "Images"),
+    ("chat", {"messages": [{"role": "user", "content": [PICTURE]}]}, "Images"),
     ("responses", {"tools": [{"type": "function", "name": "t", "parameters": TOOL}]}, "Tools"),
     ("responses", {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PIXEL}]}]}, "Images"),
     ("messages", {"tools": [{"name": "t", "input_schema": TOOL}]}, "Tools"),
-    ("messages", {"output_config": {"format": {"type": "json_schema", "schema": TOOL | {"additionalProperties": False}}}}, "JSONSchema"),
+    ("messages", {"output_config": {"format": {"type": "json_schema", "schema": TOOL}}}, "JSONSchema"),
 ]  # fmt: skip
 
 
@@ -157,7 +167,7 @@ async def test_a_refusal_fails_over_to_the_other_dialect_where_the_policy_lists_
 ) -> None:
     for reverse in (False, True):
         for rule, status in ((ONE_TRY, None), (f"{ONE_TRY}\nfallbackOn: [{listed}]\n", 200)):
-            order = (lambda one: f"{OTHER[one]} {SAME[one]}") if reverse else after_its_own
+            order = other_first if reverse else after_its_own
             async with across(tmp_path, order, rule) as at, agent(at.running) as http:
                 for operation, path in PATHS.items():
                     first, second = order(DIALECT[operation]).split()
@@ -165,7 +175,9 @@ async def test_a_refusal_fails_over_to_the_other_dialect_where_the_policy_lists_
                     answer = await http.post(path, json=BASE[operation])
                     wanted = first if status is None else second
                     assert answer.headers["x-seawall-upstream"] == wanted
-                    assert answer.status_code == (status or answer.status_code) and (answer.status_code < 400) is bool(status)
+                    assert answer.status_code == (status or answer.status_code) and (answer.status_code < 400) is bool(
+                        status
+                    )
 
 
 async def test_names_of_models_are_mapped_for_translated_calls(tmp_path: Path) -> None:
@@ -173,13 +185,10 @@ async def test_names_of_models_are_mapped_for_translated_calls(tmp_path: Path) -
         auth = f"auth: {{type: APIKey, keyFile: {key_file(tmp_path)}}}\n"
         aliases = "models: [{name: claude-big, aliases: [house-model]}, {name: claude-small}]\n"
         text = upstream("a", f"{providers.url}/u/a", "Anthropic", auth + aliases)
-        for path, ref in (("plain", "{name: a}"), ("one", "{name: a, model: claude-small}"),
-                          ("map", "{name: a, modelMap: [{from: gpt-5*, to: claude-big}]}")):
-            text += (
-                f"---\napiVersion: seawall.dev/v1alpha1\nkind: AgentRoute\nmetadata: {{name: {path}}}\nspec:\n  rules:\n"
-                f"  - name: main\n    dialect: OpenAI\n    matches: [{{path: {{type: PathPrefix, value: /{path}/v1}}}}]\n"
-                f"    backendRefs: [{ref}]\n"
-            )  # fmt: skip
+        refs = {"plain": "", "one": ", model: claude-small", "map": ", modelMap: [{from: gpt-5*, to: claude-big}]"}
+        for path, more in refs.items():
+            chosen = route(path, f"/{path}/v1", "a", "dialect: OpenAI\n")
+            text += chosen.replace("{name: a, priority: 0}", f"{{name: a, priority: 0{more}}}")
         async with proxy(text, tmp_path) as running, agent(running) as http:
             for path, asked, sent in (
                 ("plain", "house-model", "claude-big"), ("plain", "other", "other"), ("one", "gpt-5", "claude-small"),

@@ -22,11 +22,13 @@ ASKED: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 # Whatever an SDK or a browser may send of itself; none of it is for another provider.
 TELLING = {
-    "authorization": f"Bearer {OWN}", "x-api-key": OWN, "api-key": OWN, "x-goog-api-key": OWN, "cookie": f"session={OWN}",
-    "proxy-authorization": f"Basic {OWN}", "openai-organization": "org-of-the-agent", "openai-project": "proj-of-the-agent",
+    "authorization": f"Bearer {OWN}", "x-api-key": OWN, "api-key": OWN, "x-goog-api-key": OWN,
+    "cookie": f"session={OWN}", "proxy-authorization": f"Basic {OWN}",
+    "openai-organization": "org-of-the-agent", "openai-project": "proj-of-the-agent",
     "anthropic-beta": "beta-of-the-agent", "anthropic-version": "2023-06-01", "x-stainless-lang": "of-the-agent",
-    "x-forwarded-for": "10.9.8.7", "user-agent": "of-the-agent/1", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-1-01",
-    "x-request-id": "of-the-agent", "idempotency-key": "of-the-agent", "referer": "http://of-the-agent.test/", "origin": "http://of-the-agent.test",
+    "x-forwarded-for": "10.9.8.7", "user-agent": "of-the-agent/1",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-1-01", "x-request-id": "of-the-agent",
+    "idempotency-key": "of-the-agent", "referer": "http://of-the-agent.test/", "origin": "http://of-the-agent.test",
 }  # fmt: skip
 USER = "user-of-the-agent"
 
@@ -61,7 +63,11 @@ def policy(folder: Path, url: str, dialect: str, extra: str = "", auth: str = ""
 async def answered(running: Running, operation: str, **headers: str) -> int:
     path, body, _ = ASKED[operation]
     async with agent(running) as http:
-        sent = {"model": "m", **body, **({"metadata": {"user_id": USER}} if operation == "messages" else {"user": USER})}
+        sent = {
+            "model": "m",
+            **body,
+            **({"metadata": {"user_id": USER}} if operation == "messages" else {"user": USER}),
+        }
         return (await http.post(path, json=sent, headers=headers)).status_code
 
 
@@ -73,7 +79,15 @@ async def test_only_the_policys_key_goes_out_and_nothing_of_the_agents(tmp_path:
         async with proxy(policy(tmp_path, url, ASKED[operation][2]) + routes(only, ONE_TRY), tmp_path) as running:
             assert await answered(running, operation, **TELLING) == 200
             everything = b"".join(tap.heads + tap.bodies)
-            for telling in (OWN, "of-the-agent", "10.9.8.7", "own-query", "beta=true", "0af7651916cd43dd", "seawall.test"):
+            for telling in (
+                OWN,
+                "of-the-agent",
+                "10.9.8.7",
+                "own-query",
+                "beta=true",
+                "0af7651916cd43dd",
+                "seawall.test",
+            ):
                 assert telling.encode() not in everything, telling
             assert everything.count(INJECTED.encode()) == 1
             fields = dict(tap.fields())
@@ -149,7 +163,10 @@ async def test_the_environments_proxy_is_taken_where_policy_says_so_only(
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy_port}")
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        for url, extra in ((f"http://127.0.0.1:{port}", ""), ("http://provider.test/base", "proxy: {mode: Environment}\n")):
+        for url, extra in (
+            (f"http://127.0.0.1:{port}", ""),
+            ("http://provider.test/base", "proxy: {mode: Environment}\n"),
+        ):
             text = policy(tmp_path, url, ASKED[operation][2], extra)
             async with proxy(text + routes(only, ONE_TRY), tmp_path) as running:
                 assert await answered(running, operation) == 200

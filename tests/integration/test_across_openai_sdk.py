@@ -80,7 +80,8 @@ async def test_chat_calls_tools_and_takes_their_results(tmp_path: Path, streamed
         async def ask(messages: list[Any]) -> ChatCompletion:
             asked: Any = {"model": BOTH_TOOLS, "messages": messages, "tools": TOOLS}
             if not streamed:
-                return await agent.chat.completions.create(**asked)
+                whole: ChatCompletion = await agent.chat.completions.create(**asked)
+                return whole
             async with agent.chat.completions.stream(**asked) as stream:
                 return await stream.get_final_completion()
 
@@ -114,7 +115,9 @@ async def test_chat_parses_structured_output(tmp_path: Path) -> None:
 async def test_responses_plain_and_streamed(tmp_path: Path) -> None:
     async with across(tmp_path) as at, openai_agent(at) as agent:
         plain = await agent.responses.create(model="claude-x", instructions="Be brief.", input="hi", store=False)
-        async with agent.responses.stream(model="claude-x", instructions="Be brief.", input="hi", store=False) as stream:
+        async with agent.responses.stream(
+            model="claude-x", instructions="Be brief.", input="hi", store=False
+        ) as stream:
             kinds = [event.type async for event in stream]
             whole = await stream.get_final_response()
         assert whole.output_text == plain.output_text != ""
@@ -148,9 +151,7 @@ async def test_responses_call_tools_and_take_their_results(tmp_path: Path, strea
 
 async def test_responses_parse_structured_output(tmp_path: Path) -> None:
     async with across(tmp_path) as at, openai_agent(at) as agent:
-        parsed = await agent.responses.parse(
-            model="claude-haiku-4-5", input="hi", text_format=City, store=False
-        )
+        parsed = await agent.responses.parse(model="claude-haiku-4-5", input="hi", text_format=City, store=False)
         assert isinstance(parsed.output_parsed, City)
         answered_by_messages(at)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from across import OTHER, SAME, Across, across, after_its_own, anthropic_agent, openai_agent, raced
+from across import OTHER, SAME, Across, across, after_its_own, anthropic_agent, openai_agent, other_first, raced
 from harness import until
 from leftovers import sockets
 from peers import agent
@@ -104,7 +104,7 @@ async def test_a_failure_in_one_dialect_starts_the_other_at_once(tmp_path: Path,
                 answer = await http.post(PATHS[dialect], json=asked(stream=True))
                 assert answer.text.endswith(END[dialect])
             await settled(at)
-            assert all(call.seconds < 1 for call in at.running.calls)
+            assert {call.outcome.value for call in at.running.calls} <= {"failover", "primary"}
             assert {call.upstream for call in at.running.calls} == {"a" if broken == "o" else "o"}
 
 
@@ -137,10 +137,12 @@ async def test_with_complete_the_first_whole_answer_wins(tmp_path: Path, fault: 
         await settled(at)
 
 
-@pytest.mark.parametrize("fault", ["cut-4", "stall-3", "malformed-4", "no-terminal", "error-4", "reset-4", "bad-chunk-4"])
+@pytest.mark.parametrize(
+    "fault", ["cut-4", "stall-3", "malformed-4", "no-terminal", "error-4", "reset-4", "bad-chunk-4"]
+)
 async def test_with_complete_agents_get_whole_answers_through_broken_streams(tmp_path: Path, fault: str) -> None:
     rule = f"{ONE_TRY}\nstreaming: {{commit: Complete}}\ntimeouts: {{streamIdle: 100ms}}\n"
-    for order in (after_its_own, lambda dialect: f"{OTHER[dialect]} {SAME[dialect]}"):
+    for order in (after_its_own, other_first):
         async with across(tmp_path, order, rule) as at, openai_agent(at) as chat, anthropic_agent(at) as claude:
             for dialect in SAME:
                 first = order(dialect)[0]
@@ -182,7 +184,13 @@ async def test_hundreds_of_races_leave_nothing_open(tmp_path: Path) -> None:
         objects = len(gc.get_objects())
         assert await rounds(22) == before
         ended = [event for event in at.running.events if isinstance(event, AttemptEnded)]
-        assert {attempt.result for attempt in ended} <= {"ok", "cancelled", "SERVER_ERROR", "CONNECTION_LOST", "STALE_CONNECTION"}
+        assert {attempt.result for attempt in ended} <= {
+            "ok",
+            "cancelled",
+            "SERVER_ERROR",
+            "CONNECTION_LOST",
+            "STALE_CONNECTION",
+        }
         assert len(ended) > 300
         at.running.events.clear()
         ended.clear()

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ async def test_a_call_under_way_keeps_the_foreign_upstream_that_it_began_with(
     async with lab() as providers:
         before = upstreams(tmp_path, providers.url) + routes(after_its_own, ONE_TRY)
         after = {
-            "removed": upstreams(tmp_path, providers.url) + routes(lambda one: SAME[one], ONE_TRY),
+            "removed": upstreams(tmp_path, providers.url) + routes(SAME.__getitem__, ONE_TRY),
             "moved": upstreams(tmp_path, "http://127.0.0.1:9") + routes(after_its_own, ONE_TRY),
             "same": before,
         }[change]
@@ -55,7 +56,7 @@ async def test_a_call_under_way_keeps_the_foreign_upstream_that_it_began_with(
                 at.lab.script([], upstream=SAME[dialect], then="500")
                 at.lab.script([], upstream=slow, then=broken)
                 asking = asyncio.create_task(http.post(PATHS[dialect], json=asked()))
-                await until(lambda slow=slow: at.lab.attempts(upstream=slow))
+                await until(partial(at.lab.attempts, upstream=slow))
                 take(running, after)
                 answer = await asking
                 assert (answer.status_code, answer.headers["x-seawall-upstream"]) == (200, OTHER[dialect])
@@ -65,7 +66,7 @@ async def test_a_call_under_way_keeps_the_foreign_upstream_that_it_began_with(
 async def test_what_no_policy_names_any_more_is_let_go(tmp_path: Path) -> None:
     async with lab() as providers:
         foreign = upstreams(tmp_path, providers.url) + routes(only, ONE_TRY)
-        native = upstreams(tmp_path, providers.url) + routes(lambda one: SAME[one], ONE_TRY)
+        native = upstreams(tmp_path, providers.url) + routes(SAME.__getitem__, ONE_TRY)
         async with proxy(foreign, tmp_path) as running, agent(running) as http:
             translator: Any = running.service._translator
             for _ in range(5):

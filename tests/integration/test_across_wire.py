@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from across import Across, anthropic_agent, only, openai_agent, routes, upstreams
 from anthropic import APIStatusError as AnthropicError
+from anthropic.types import Message
 from harness import lab, proxy
 from peers import serving
 from recorded import ABSENT, WIRE, Recording
-from recorded_answers import ENDS, Meaning, Player, of_completion, of_message
+from recorded_answers import Meaning, Player, of_completion, of_message
 from replay_server import replay
 from stage import ONE_TRY
 from wired import ANTHROPIC, RECORDED
@@ -109,10 +110,12 @@ async def test_every_recorded_completion_reaches_an_agent_of_messages(replay_por
             asked: Any = {"model": f"recorded-{number}", "max_tokens": 99, "messages": ASK}
 
             async def answered() -> bytes:
-                if not recording.stream:
-                    return (await agent.messages.create(**asked)).model_dump_json().encode()
-                async with agent.messages.stream(**asked) as stream:
-                    return (await stream.get_final_message()).model_dump_json().encode()
+                if recording.stream:
+                    async with agent.messages.stream(**asked) as stream:
+                        message: Message = await stream.get_final_message()
+                else:
+                    message = await agent.messages.create(**asked)
+                return message.model_dump_json().encode()
 
             if recording.failed or not player.answers[number].body.startswith((b"{", b"data:", b":", b"\n", b" ")):
                 with pytest.raises(AnthropicError) as caught:

@@ -1,5 +1,5 @@
-"""Requests as agents sent them to one provider, put to a provider of the other dialect: each is translated into one that
-the other API takes, or refused by the name of what stands in its way. Nothing of the agent's own goes along."""
+"""Requests as agents sent them to one provider, put to a provider of the other dialect: each is translated into one
+that the other API takes, or refused by the name of what stands in its way. Nothing of the agent's own goes along."""
 
 import asyncio
 import json
@@ -18,7 +18,11 @@ from seawall.faults import Code
 
 pytestmark = pytest.mark.skipif(not WIRE.is_dir(), reason=ABSENT)
 
-PATHS = {"chat/completions": "/openai/v1/chat/completions", "responses": "/openai/v1/responses", "messages": "/anthropic/v1/messages"}
+PATHS = {
+    "chat/completions": "/openai/v1/chat/completions",
+    "responses": "/openai/v1/responses",
+    "messages": "/anthropic/v1/messages",
+}
 NEVER_SENT = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 
 
@@ -58,7 +62,9 @@ async def test_every_recorded_request_is_translated_or_refused_by_name(
             assert told["code"] == "NO_CANDIDATE", why
             assert told["attempts"] == 0, why
             words = json.dumps(got.json()["error"])
-            assert f"{OTHER['Anthropic' if path.startswith('/anthropic') else 'OpenAI']}: " in words and ": " in words, why
+            assert (
+                f"{OTHER['Anthropic' if path.startswith('/anthropic') else 'OpenAI']}: " in words and ": " in words
+            ), why
 
         await asyncio.gather(*(one(*each) for each in ASKED))
         await until(lambda: len(at.running.calls) == len(ASKED))

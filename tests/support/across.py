@@ -8,6 +8,8 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import anthropic
+import openai
 from anthropic import AsyncAnthropic
 from harness import Running, lab, proxy, route, upstream
 from openai import AsyncOpenAI
@@ -55,6 +57,15 @@ def raced(dialect: str) -> str:
     return f"{SAME[dialect]}|{OTHER[dialect]}"
 
 
+def in_order(backends: str) -> Callable[[str], str]:
+    """These for agents of either dialect: `a o`."""
+    return lambda dialect: backends
+
+
+def other_first(dialect: str) -> str:
+    return f"{OTHER[dialect]} {SAME[dialect]}"
+
+
 def key_file(folder: Path) -> Path:
     file = folder / "key"
     file.write_text(INJECTED)
@@ -85,8 +96,15 @@ async def across(
 
 
 def openai_agent(at: Across, **options: Any) -> AsyncOpenAI:
-    return AsyncOpenAI(**{"base_url": at.openai, "api_key": OWN, "max_retries": 0, **options})
+    """The SDK as it is, without the 30 ms in which it reads certificates that loopback needs none of."""
+    return AsyncOpenAI(
+        http_client=openai.DefaultAsyncHttpxClient(verify=False),
+        **{"base_url": at.openai, "api_key": OWN, "max_retries": 0, **options},
+    )
 
 
 def anthropic_agent(at: Across, **options: Any) -> AsyncAnthropic:
-    return AsyncAnthropic(**{"base_url": at.anthropic, "api_key": OWN, "max_retries": 0, **options})
+    return AsyncAnthropic(
+        http_client=anthropic.DefaultAsyncHttpxClient(verify=False),
+        **{"base_url": at.anthropic, "api_key": OWN, "max_retries": 0, **options},
+    )

@@ -15,8 +15,8 @@ from wired import RUNS
 
 @dataclass
 class Meaning:
-    """text: what was said. calls: (id, name, arguments). end: `stop`, `length`, `tools` or `filter`. tokens: input, with
-    what the cache had; output."""
+    """text: what was said. calls: (id, name, arguments). end: `stop`, `length`, `tools` or `filter`. tokens: input,
+    with what the cache had; output."""
 
     text: str = ""
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
