@@ -147,7 +147,7 @@ def _translated(candidate: Candidate, call: Call, translator: foreign.Translator
     """What would become of the request at an upstream that speaks another dialect."""
     target = candidate.target
     reasons = () if _bodiless(call) else translator.unfit(call, candidate)
-    if not reasons and target.credential is not None and target.credential.key() is None:
+    if not reasons and target.credential is not None and not target.credential.usable:
         reasons = (target.credential.error,)
     if reasons:
         return f": skipped, {'; '.join(reasons)}"
