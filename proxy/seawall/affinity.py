@@ -24,14 +24,15 @@ class Affinity:
         self._owners.put(state.encode(), upstream)
 
     def owner(self, call: Call) -> Candidate:
-        """Of conversation state: where we saw it made, else the first that the rule names."""
-        groups = call.plan.groups
+        """Of conversation state: where we saw it made, else the first that the rule names; of those that speak the
+        agent's dialect, if there are any, since no other one can hold its state."""
         named = call.plan.dialect.state_named(call.rest, call.body.data) if self._owners else ()
         for state in named:
             candidate = _at(call, self._owners.get(state.encode()))
             if candidate is not None:
                 return candidate
-        return groups[0][0]
+        candidates = [c for group in call.plan.groups for c in group]
+        return next((c for c in candidates if not c.foreign), candidates[0])
 
     def order(self, call: Call, rng: Rng) -> list[Candidate]:
         """The candidates as this call tries them. With `sticky: Conversation` all calls of a conversation draw the

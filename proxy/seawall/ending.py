@@ -25,7 +25,8 @@ def refuse(run: Run, fault: Fault) -> None:
     problem = problem_of(run, fault)
     headers, body = problem_answer(call.plan.dialect, call.facts, problem)
     headers += told(call, ledger)
-    if ledger.retries:
+    # What nobody can be asked stays so, however often an SDK tries.
+    if ledger.retries or fault.code is Code.NO_CANDIDATE:
         headers.append((b"x-should-retry", b"false"))
     _fail(run, fault.rule.status, headers, body, problem)
 

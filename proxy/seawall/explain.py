@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from seawall import foreign
+from seawall.affinity import Affinity
 from seawall.call import Buffers, Call, Replay
 from seawall.clock import SystemClock, system_rng
 from seawall.compile import compile_policy
@@ -26,6 +28,7 @@ from seawall.runtime import Candidate, Match, Plan
 from seawall.server.agent import find_route
 from seawall.settings import NEVER
 from seawall.types import Facts, Head, Headers, Safety
+from seawall.upstream.pool import Pool
 
 S = TypeVar("S")
 
@@ -55,30 +58,45 @@ def explain(policies: Sequence[Path], request: Sequence[str]) -> int:
         print(f"no rule takes {head.method} {head.path}: {found.why}")
         print("known routes: " + ", ".join(runtime.known_routes()))
         return 1
-    for line in _lines(loaded.policy, found.match, found.facts, found.rest, found.bare, head, body):
+    try:
+        translator = _translator(found.match.plan)
+    except OSError as error:
+        print(f"seawall: {error.strerror}", file=sys.stderr)
+        return 2
+    call = _call(found.match.plan, found.facts, found.rest, found.bare, head, body)
+    for line in _lines(loaded.policy, found.match, call, translator):
         print(line)
     return 0
 
 
-def _lines(
-    policy: EffectivePolicy, match: Match, facts: Facts, rest: str, bare: bool, head: Head, body: bytes
-) -> Iterator[str]:
-    plan = match.plan
+def _translator(plan: Plan) -> foreign.Translator | None:
+    """Where a rule needs one."""
+    candidates = [c for group in plan.groups for c in group if c.foreign]
+    if not candidates:
+        return None
+    foreign.require({candidate.target.dialect.name for candidate in candidates})
+    clock = SystemClock()
+    translator = foreign.load(Pool(clock), clock)
+    translator.prepare(candidates)
+    return translator
+
+
+def _lines(policy: EffectivePolicy, match: Match, call: Call, translator: foreign.Translator | None) -> Iterator[str]:
+    plan, facts = match.plan, call.facts
     yield f"policy     {policy.revision}"
-    how = f"bare {plan.dialect.name} path" if bare else f"path below {match.prefix or '/'}"
+    how = f"bare {plan.dialect.name} path" if call.bare else f"path below {match.prefix or '/'}"
     yield f"rule       {plan.route}/{plan.rule} ({how})"
     traits = [plan.dialect.name, facts.operation, facts.safety.value]
     traits += [f"model {facts.model}"] if facts.model else []
     traits += ["stream"] if facts.stream else []
     traits += ["pinned to its upstream"] if facts.pinned else []
     yield "request    " + ", ".join(traits)
-    if head.method in ("POST", "PUT", "PATCH") and not body:
+    if _bodiless(call):
         yield "           (no body given: model, streaming and replay safety may be others; use --request FILE)"
     yield "candidates"
-    order = plan.order(system_rng()) if not facts.pinned else plan.groups[0][:1]
-    call = _call(plan, facts, rest, bare, head, body)
+    order = plan.order(system_rng()) if not facts.pinned else (Affinity().owner(call),)
     for number, candidate in enumerate(order, 1):
-        yield f"  {number}. {_candidate(candidate, call)}"
+        yield f"  {number}. {_candidate(candidate, call, translator)}"
     if plan.offline:
         yield "  (none of them is asked: the rule is offline)"
     if plan.sticky:
@@ -104,18 +122,37 @@ def _lines(
         yield from _shadow(backend.timeout_values, _beyond(backend.shadow, rule.shadow, backend.upstream.shadow))
 
 
-def _candidate(candidate: Candidate, call: Call) -> str:
+def _bodiless(call: Call) -> bool:
+    """Whether a body belongs to the request, and none was given."""
+    return call.head.method in ("POST", "PUT", "PATCH") and not call.body.data
+
+
+def _candidate(candidate: Candidate, call: Call, translator: foreign.Translator | None) -> str:
     upstream = candidate.upstream
     words = f"{upstream.name} (priority group {candidate.group}, weight {candidate.weight})"
     needs = call.plan.dialect.needs(call.body.data) if call.plan.selective else frozenset()
     if lacks := candidate.lacks(call.facts.model, needs):
         return f"{words}: skipped, {candidate.model_for(call.facts.model)} has no {', '.join(sorted(lacks))}"
+    if translator is not None and candidate.foreign:
+        return words + _translated(candidate, call, translator)
     request = request_for(call, candidate)
     if isinstance(request, Fault):
         return f"{words}: skipped, {request.detail}"
     model = candidate.model_for(call.facts.model)
     changed = f" with model {model}" if model != call.facts.model else ""
     return f"{words} → {request.method} {candidate.target.endpoint.origin}{request.target.partition('?')[0]}{changed}"
+
+
+def _translated(candidate: Candidate, call: Call, translator: foreign.Translator) -> str:
+    """What would become of the request at an upstream that speaks another dialect."""
+    target = candidate.target
+    reasons = () if _bodiless(call) else translator.unfit(call, candidate)
+    if not reasons and target.credential is not None and not target.credential.usable:
+        reasons = (target.credential.error,)
+    if reasons:
+        return f": skipped, {'; '.join(reasons)}"
+    asked = "if its body can be" if _bodiless(call) else f"with model {candidate.model_for(call.facts.model)}"
+    return f" → translated to {target.dialect.name}, POST {target.endpoint.origin}, {asked}"
 
 
 def _racing(plan: Plan, facts: Facts) -> Iterator[str]:

@@ -6,7 +6,7 @@ socket errors into one; from there on only this table is asked.
 """
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 class Retry(enum.Enum):
@@ -316,13 +316,15 @@ class Fault:
     """One failure, as a value. Never holds a secret or a body.
 
     hint: seconds after which the upstream itself asks to be tried again; None when it said nothing usable.
-    status: of the upstream's answer, None when there was none.
+    status: of the upstream's answer, None when there was none. words: the upstream's own, where its answer cannot be
+    passed on as it is; for the agent alone, since they may quote its request.
     """
 
     code: Code
     detail: str = ""
     status: int | None = None
     hint: float | None = None
+    words: str = field(default="", repr=False, compare=False)
 
     @property
     def rule(self) -> Rule:

@@ -34,13 +34,15 @@ class Translator(Protocol):
 
 
 def require(dialects: Iterable[str]) -> None:
-    """Raises OSError where what translation to these dialects needs is not installed. May take a second or two."""
+    """Import what translation to these dialects needs: a few seconds, once in a process, in which its loop must not
+    wait. Raises OSError where something is not installed."""
     if importlib.util.find_spec("pydantic_ai") is None:
         raise OSError(errno.ENOPKG, "a rule mixes dialects, which needs seawall[translate] to be installed")
     rows = importlib.import_module("seawall.translate.rows")
     for dialect in sorted(dialects):
         if why := rows.missing(dialect):
             raise OSError(errno.ENOPKG, why)
+        rows.bring(dialect)
 
 
 def load(pool: Pool, clock: Clock) -> Translator:

@@ -110,7 +110,7 @@ def problem_for(
     at = f" (upstream {upstream})" if upstream else ""
     return Problem(
         fault=fault,
-        message=f"seawall: {fault.code.value}{detail}{at}; {fault.rule.suggested_action}",
+        message=fault.words or f"seawall: {fault.code.value}{detail}{at}; {fault.rule.suggested_action}",
         request_id=request_id,
         upstream=upstream,
         attempts=attempts,

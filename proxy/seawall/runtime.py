@@ -31,7 +31,7 @@ class Commit(enum.Enum):
     HEADERS = "Headers"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Target:
     """What a policy says of an upstream's place and ways: a call keeps the one that it began with."""
 

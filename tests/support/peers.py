@@ -35,7 +35,9 @@ def chat(model: str = "gpt", **fields: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def agent(running: Running) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=running.url, timeout=10.0, trust_env=False, limits=limits) as client:
+    async with httpx.AsyncClient(
+        base_url=running.url, timeout=10.0, trust_env=False, limits=limits, verify=False
+    ) as client:
         yield client
 
 

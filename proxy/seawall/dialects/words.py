@@ -8,23 +8,20 @@ import msgspec
 _MOST = 2000
 
 
-class _Told(msgspec.Struct):
-    message: object = None
-
-
 class _Error(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"null")
     message: object = None
 
 
 def own_words(body: bytes) -> str:
-    """A provider's own words for its error: all dialects say them in `message`, most of them within `error`; "" where
-    there are none."""
+    """A provider's own words for its error: all dialects say them in `message`, most of them within `error`, and some
+    servers have nothing but a text there; "" where there are none."""
     try:
         told = msgspec.json.decode(body, type=_Error)
-        words = told.message
-        if bytes(told.error).startswith(b"{"):
-            words = msgspec.json.decode(told.error, type=_Told).message or words
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = bytes(told.error)
+        words = msgspec.json.decode(error) if error.startswith(b'"') else told.message
+        if error.startswith(b"{"):
+            words = msgspec.json.decode(error, type=_Error).message or words
+    except (ValueError, RecursionError):
         return ""
     return words[:_MOST] if isinstance(words, str) else ""

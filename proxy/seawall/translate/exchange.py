@@ -7,7 +7,6 @@ nothing of translation. What the provider's dialect alone can tell is passed bes
 import asyncio
 from collections.abc import Callable
 
-from seawall.dialects.words import own_words
 from seawall.faults import Code, Fault
 from seawall.translate.answer import ReplacedError
 from seawall.translate.provider import Answering, Asking, ask
@@ -17,8 +16,8 @@ from seawall.types import Headers, Usage, header
 # What SDKs of either dialect go by when they wait or try again.
 _ADVICE = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 
-Problem = Callable[[Fault, str], bytes]
-"""Writes an error body in the agent's dialect: the fault, and the provider's own words for it."""
+Problem = Callable[[Fault], bytes]
+"""Writes an error body in the agent's dialect."""
 
 
 class Exchange:
@@ -131,7 +130,7 @@ class Exchange:
         if fault.hint is not None and header(advice, b"retry-after") is None:
             # It may have been said in the provider's own way. Whole seconds, rounded up (RFC 9110 §10.2.3).
             advice.append((b"retry-after", b"%d" % max(1, -int(-fault.hint // 1))))
-        self._answer(status, self._problem(fault, own_words(self._wire.error)), b"application/json", advice)
+        self._answer(status, self._problem(fault), b"application/json", advice)
         return None
 
     def _answer(self, status: int, body: bytes, kind: bytes, more: Headers = []) -> None:  # noqa: B006 - not changed

@@ -1,13 +1,14 @@
 """Which of pydantic-ai's models speaks which dialect: the only table that knows.
 
-Their SDKs are imported by the first model that is made. Credentials, retries and limits of time are not theirs: the
-client that they are given speaks over our own wire.
+Their SDKs are imported by `bring`, or else by the first model that is made. Credentials, retries and limits of time are
+not theirs: the client that they are given speaks over our own wire.
 """
 
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 import httpx2
@@ -58,6 +59,14 @@ def missing(dialect: str) -> str:
     except ModuleNotFoundError:
         found = False
     return "" if found else f"the package {row.package} is not installed: it comes with {row.brings}"
+
+
+@cache
+def bring(dialect: str) -> None:
+    """Import what models of a dialect need, once `missing` has nothing to say; a second or two, so not on the loop."""
+    row = ROWS[dialect]
+    row.build("http://upstream.invalid", "none", httpx2.AsyncClient(trust_env=False))
+    row.errors()
 
 
 def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:

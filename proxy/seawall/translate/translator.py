@@ -1,7 +1,7 @@
 """Puts calls to upstreams that speak another dialect than their agents: the one `foreign.Translator`.
 
-It holds what lasts (providers with their SDKs' models, by upstream), and of each call what was read of its request, for
-as long as the call lives.
+It holds providers with their SDKs' models for as long as a policy, or a call that began under it, has their upstream,
+and what was read of each call's request for as long as the call lives.
 """
 
 import asyncio
@@ -37,16 +37,15 @@ class Translator(foreign.Translator):
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        self._providers: dict[Target, Provider] = {}
+        self._providers: WeakKeyDictionary[Target, Provider] = WeakKeyDictionary()
         self._read: WeakKeyDictionary[Call, Asked] = WeakKeyDictionary()
         self._cleaning: set[asyncio.Task[None]] = set()
 
     def prepare(self, candidates: Iterable[Candidate]) -> None:
-        kept, self._providers = self._providers, {}
         for candidate in candidates:
-            target = candidate.target
-            provider = self._providers.get(target) or kept.get(target) or self._provider(target)
-            self._providers[target] = provider
+            provider = self._providers.get(candidate.target)
+            if provider is None:
+                provider = self._providers[candidate.target] = self._provider(candidate.target)
             for model in candidate.models():
                 provider.warm(model)
 
@@ -77,9 +76,9 @@ class Translator(foreign.Translator):
             before_content=terms.before_content(asked.stream),
         )
 
-        def problem(fault: Fault, words: str) -> bytes:
+        def problem(fault: Fault) -> bytes:
             told = problem_for(fault, call.id, upstream=candidate.upstream.name, attempts=number)
-            return call.plan.dialect.error(call.facts, told.saying(words) if words else told)
+            return call.plan.dialect.error(call.facts, told)
 
         return Exchange(asking, asked, side, problem, self._cleaning)
 

@@ -15,6 +15,7 @@ from seawall.clock import Clock
 from seawall.decode import Decoder, decoder_for
 from seawall.dialects.base import Dialect, Watch
 from seawall.faults import Code, Fault
+from seawall.translate.words import in_body, in_events
 from seawall.types import Facts, Headers, Usage, header
 from seawall.upstream.connect import Endpoint
 from seawall.upstream.credential import Credential, Unsigned
@@ -86,8 +87,6 @@ class WireTransport(httpx2.AsyncBaseTransport):
         self.headers: Headers = []
         """Of the answer."""
         self.status: int | None = None
-        self.error = b""
-        """The body of an answer that is an error by its status, decoded, as far as it was read."""
         self.fault: Fault | None = None
         """Why there is no good answer."""
         self.withheld: Fault | None = None
@@ -211,9 +210,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
             fault = Fault(Code.PROTOCOL_ERROR, f"status {status} where an answer was expected", status)
         if plain is not None and 200 <= status < 300:
             self._plain = dialect.answered(facts, plain)
-        elif plain is not None:
-            self.error = plain
-        self._settle(fault)
+        self._settle(fault and in_body(fault, plain or b""))
         if self.fault is not None:
             raise WireFault(self.fault)
 
@@ -235,7 +232,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
             if seen is None:
                 raise self._broken(Fault(Code.PROTOCOL_ERROR, "a coding that cannot be decoded", self.status))
             released = watch.feed(seen) if data else watch.end()
-            self._settle(watch.fault)
+            self._settle(watch.fault and in_events(watch.fault, released))
             if not data and not watch.terminal:
                 self._settle(Fault(Code.TRUNCATED, "the stream ended without its terminal event", self.status))
             passed = released if self._decoder is None else data
