@@ -123,6 +123,8 @@ class Guarded:
         """The entry, or None: there is none, or it cannot be had in time."""
         if self._instant:
             return await self._store.get(key)
+        if self._closed:
+            return None
         if key in self._queue:
             entry = self._queue[key]
             return entry if entry is not None and self._clock.wall() < entry.expires_at else None
@@ -200,7 +202,7 @@ class Guarded:
     def _begin(self, name: str, limit: float) -> _Ask | None:
         """None: the store is not to be asked now."""
         now = self._clock.now()
-        if self._closed or len(self._tasks) >= _MOST_ASKED or not self._rest.allows(now):
+        if len(self._tasks) >= _MOST_ASKED or not self._rest.allows(now):
             self._skipped += 1
             return None
         return _Ask(name, now, limit)
@@ -265,7 +267,6 @@ class Guarded:
         self._queue_bytes += size
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
-            self._writing.add_done_callback(self._written)
 
     def _dequeue(self, key: bytes) -> None:
         if key in self._queue:
@@ -274,17 +275,21 @@ class Guarded:
     async def _write(self) -> None:
         """Until the queue is empty. Writes of one round have different keys, and each round waits for the one before:
         what comes last to a key is what it holds."""
-        while self._queue:
-            some = list(islice(self._queue.items(), _WRITES_TOGETHER))
-            self._round = asyncio.get_running_loop().create_future()
-            try:
-                await asyncio.gather(*(self._write_one(key, entry) for key, entry in some))
+        try:
+            while self._queue:
+                some = list(islice(self._queue.items(), _WRITES_TOGETHER))
+                self._round = asyncio.get_running_loop().create_future()
+                try:
+                    await asyncio.gather(*(self._write_one(key, entry) for key, entry in some))
+                finally:
+                    self._round.set_result(None)
+                    self._round = None
                 for key, entry in some:
                     if key in self._queue and self._queue[key] is entry:
                         self._dequeue(key)
-            finally:
-                self._round.set_result(None)
-                self._round = None
+        finally:
+            # At once, not when the task's callbacks run: what is put in between would wait for nobody.
+            self._writing = None
 
     async def _write_one(self, key: bytes, entry: Entry | None) -> None:
         ask = self._begin("delete" if entry is None else "put", self._bounds.write_timeout)
@@ -294,11 +299,6 @@ class Guarded:
         store = self._store
         operation = partial(store.delete, key) if entry is None else partial(store.put, key, entry)
         await self._within(ask, self._spawn(ask, operation))
-
-    def _written(self, task: "asyncio.Task[None]") -> None:
-        self._writing = None
-        if not task.cancelled():
-            task.result()
 
 
 def _weight(entry: Entry | None) -> int:
