@@ -41,7 +41,7 @@ class Result(enum.Enum):
 
 Watch = Callable[[str, Result, float], None]
 """Is told of each operation that went to the store: its name (`get`, `put`, `delete`), its end, and the seconds that
-took, or had taken when it was given up. Must be quick and must not raise."""
+took, or had taken when it was given up; of none where the store is instant. Must be quick and must not raise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def _run(machine: type[Machine], examples: int, steps: int = 30) -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "examples"), [(InMemory, 100), (InLittleMemory, 100), (OnDisk, 40), (OnLittleDisk, 25)]
+    ("machine", "examples"), [(InMemory, 100), (InLittleMemory, 100), (OnDisk, 25), (OnLittleDisk, 15)]
 )
 def test_a_store_returns_what_was_put_last_or_nothing(machine: type[Machine], examples: int) -> None:
     _run(machine, examples)
