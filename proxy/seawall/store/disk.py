@@ -30,9 +30,10 @@ _SMALLEST = 4 * 2**20
 _SLICE = 1000
 
 _GET = "SELECT e.id, e.used, e.until, b.value FROM entries e JOIN bodies b ON b.id = e.id WHERE e.key = ?"
+# Of an empty key SQLite's substr is NULL, which equals nothing.
 _PURGE = """
 DELETE FROM entries WHERE id > :low AND id <= :high AND :route IN ('', route) AND :upstream IN ('', upstream)
-AND :model IN ('', model) AND substr(key, 1, length(:prefix)) = :prefix
+AND :model IN ('', model) AND (length(:prefix) = 0 OR substr(key, 1, length(:prefix)) = :prefix)
 """
 
 

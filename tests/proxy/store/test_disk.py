@@ -113,6 +113,13 @@ async def test_reads_do_not_wait_for_a_writer(tmp_path: Path) -> None:
         assert found is not None and found.pieces == (b"new",)
 
 
+async def test_a_purge_of_all_takes_even_an_empty_key(tmp_path: Path) -> None:
+    async with disk(tmp_path) as store:
+        await store.put(b"", entry())
+        assert await store.purge(Which(prefix=b"a")) == 0
+        assert await store.purge(Which()) == 1
+
+
 async def test_a_reader_is_served_while_a_purge_goes_on(tmp_path: Path) -> None:
     async with disk(tmp_path) as store:
         await asyncio.gather(*(store.put(key_of(n), entry(route=f"r{n % 2}")) for n in range(5000)))
