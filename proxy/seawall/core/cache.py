@@ -58,8 +58,8 @@ class CacheSettings:
 class Stored:
     """What a decision needs to know of a kept answer.
 
-    fresh_seconds: from when it was made, as `Keep` said. must_revalidate: it is never given once it is stale.
-    request_time, response_time: when it was asked for, and when it came or was last found to hold.
+    fresh_seconds: from response_time on, as `Keep` said. must_revalidate: it is never given once it is stale.
+    request_time, response_time: when it was asked for, and when its head came or it was last found to hold.
     """
 
     status: int
@@ -72,9 +72,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Keep an answer: with these fields, fresh for so long from when it was made, for `keep_seconds` from now on.
+    """Keep an answer.
 
-    vary: the request fields on which it depends.
+    fresh_seconds: from when its head came; below 0 for one that was stale when it came. keep_seconds: how much longer
+    it is of use: stale, or to be validated. vary: the request fields on which it depends.
     """
 
     headers: Headers
@@ -188,14 +189,23 @@ class Windows:
 
 def current_age(stored: Stored, now: float) -> float | None:
     """RFC 9111 §4.2.3, in seconds. None: the clock has been set back since, so that nobody can tell."""
-    resident = now - stored.response_time
-    if resident < -SKEW:
+    resident = _resident(stored, now)
+    if resident is None:
         return None
-    date = fields.date(stored.headers, b"date", stored.response_time) if stored.headers else None
-    apparent = max(0.0, stored.response_time - date) if date is not None else 0.0
-    delay = max(0.0, stored.response_time - stored.request_time)
-    corrected = fields.age(stored.headers) + delay if stored.headers else delay
-    return max(apparent, corrected) + max(0.0, resident)
+    return initial_age(stored.headers, stored.request_time, stored.response_time) + resident
+
+
+def initial_age(headers: Headers, request_time: float, response_time: float) -> float:
+    """The age of an answer when it came: `corrected_initial_age` of RFC 9111 §4.2.3, in seconds."""
+    date = fields.date(headers, b"date", response_time) if headers else None
+    apparent = max(0.0, response_time - date) if date is not None else 0.0
+    delay = max(0.0, response_time - request_time)
+    return max(apparent, fields.age(headers) + delay)
+
+
+def _resident(stored: Stored, now: float) -> float | None:
+    seconds = now - stored.response_time
+    return None if seconds < -SKEW else max(0.0, seconds)
 
 
 def decide(
@@ -203,10 +213,10 @@ def decide(
 ) -> Decision:
     """What to do with a kept answer that is this call's. conditions: what would validate it. not_modified: the agent
     has it already."""
-    age = current_age(stored, now)
-    if age is None:
+    age, resident = current_age(stored, now), _resident(stored, now)
+    if age is None or resident is None:
         return _ask(asked, Forward.STALE, conditions, None)
-    hit = Hit(age, stored.fresh_seconds - age, not_modified)
+    hit = Hit(age, stored.fresh_seconds - resident, not_modified)
     if not windows.valid or asked.no_cache:
         return _ask(asked, Forward.REQUEST if asked.no_cache else Forward.STALE, conditions, None)
     late = -hit.ttl

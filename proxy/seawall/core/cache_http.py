@@ -27,8 +27,8 @@ from seawall.core.cache import (
     Stored,
     Why,
     Windows,
-    current_age,
     decide,
+    initial_age,
     no_answer,
     on_error,
 )
@@ -111,7 +111,7 @@ def look_up(
     """What to do. stored: of this request's variant; others: there are only those of other variants."""
     if stored is None:
         return no_answer(asked.directives, Forward.VARY_MISS if others else Forward.URI_MISS)
-    windows = _windows(stored, settings)
+    windows = _windows(fields.directives(stored.headers), settings)
     same = not_modified(asked, stored)
     return decide(asked.directives, stored, windows, validators(stored.headers), now, not_modified=same)
 
@@ -119,12 +119,12 @@ def look_up(
 def in_an_outage(asked: Asked, stored: Stored, settings: CacheSettings, now: float) -> Hit | None:
     """Whether a kept answer may be given now that no upstream has one."""
     same = not_modified(asked, stored)
-    return on_error(asked.directives, stored, _windows(stored, settings), now, not_modified=same)
+    windows = _windows(fields.directives(stored.headers), settings)
+    return on_error(asked.directives, stored, windows, now, not_modified=same)
 
 
-def _windows(stored: Stored, settings: CacheSettings) -> Windows:
+def _windows(said: Directives, settings: CacheSettings) -> Windows:
     """What the answer says of itself comes before the policy, a contract beside the protocol (RFC 9111 §4.2.4)."""
-    said = fields.directives(stored.headers)
     return Windows(
         settings.while_revalidate if said.stale_while_revalidate is None else said.stale_while_revalidate,
         settings.if_error if said.stale_if_error is None else said.stale_if_error,
@@ -176,17 +176,15 @@ def keep(
     if why is not None or vary is None:
         return Pass(why or Why.VARY)
     fresh = lifetime(answer, said, settings)
-    probe = Stored(answer.status, answer.headers, fresh, answer.request_time, answer.response_time)
-    left = max(0.0, fresh - (current_age(probe, answer.response_time) or 0.0))
+    fresh -= initial_age(answer.headers, answer.request_time, answer.response_time)
     strict = said.must_revalidate or (settings.shared and (said.proxy_revalidate or said.s_maxage is not None))
-    windows = _windows(probe, settings)
-    unasked = left + (0.0 if strict else max(windows.while_revalidate, windows.if_error))
-    seconds = unasked if windows.valid else 0.0
+    windows = _windows(said, settings)
+    stale = 0.0 if strict else max(windows.while_revalidate, windows.if_error)
     if validators(answer.headers):
-        seconds = max(seconds, left + KEPT_TO_VALIDATE)
-    if seconds <= 0:
+        stale = max(stale, KEPT_TO_VALIDATE - min(0.0, fresh))
+    elif not windows.valid or fresh + stale <= 0:
         return Pass(Why.NO_LIFETIME)
-    return Keep(_kept(answer.headers, said, settings.shared), fresh, seconds, strict, vary)
+    return Keep(_kept(answer.headers, said, settings.shared), fresh, stale, strict, vary)
 
 
 def _never(method: str, asked: Headers, answer: Answer, said: Directives, shared: bool) -> Why | None:

@@ -95,10 +95,25 @@ def variant_key(primary: bytes, names: tuple[bytes, ...], headers: Headers) -> b
     if not names:
         return primary
     digest = hashlib.sha256(primary)
-    for name in names:
-        value = fields.normalised(headers, name)
+    for name, value in varied(primary, names, headers):
         digest.update(b"%d:%b=" % (len(name), name) + (b"-" if value is None else b"%d:%b" % (len(value), value)))
     return digest.digest()
+
+
+def varied(primary: bytes, names: Iterable[bytes], headers: Headers) -> tuple[tuple[bytes, bytes | None], ...]:
+    """What a request has for the fields on which an answer depends, to be kept with it; another request gets the same
+    answer if it gives the same here. Credentials are hashed: stores hold none."""
+    return tuple((name, _unreadable(primary, name, fields.normalised(headers, name))) for name in names)
+
+
+def _unreadable(primary: bytes, name: bytes, value: bytes | None) -> bytes | None:
+    if value is None or not _is_credential(name):
+        return value
+    return hmac.digest(primary, value, "sha256")
+
+
+def _is_credential(name: bytes) -> bool:
+    return name not in _NO_CREDENTIAL and _CREDENTIAL.search(name) is not None
 
 
 def sorted_query(query: str) -> str:
@@ -145,7 +160,7 @@ def _credentials(headers: Headers, query: str, named: frozenset[bytes]) -> Itera
     found: list[tuple[bytes, bytes]] = []
     for field, value in headers:
         name = field.lower()
-        if name in named or (name not in _NO_CREDENTIAL and _CREDENTIAL.search(name)):
+        if name in named or _is_credential(name):
             found.append((name, value.strip()))
     for part in query.split("&"):
         if part and _is_credential_parameter(part):

@@ -136,4 +136,4 @@ def _kept(headers: Headers, fresh: float, stale: float) -> Keep | Pass:
     if fresh + stale <= 0:
         return Pass(Why.NO_LIFETIME)
     kept = [field for field in end_to_end(headers, _NEVER) if not _MOMENTARY.match(field[0].lower())]
-    return Keep(kept, fresh, fresh + stale)
+    return Keep(kept, fresh, stale)
