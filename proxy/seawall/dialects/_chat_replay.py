@@ -58,7 +58,7 @@ def _take(into: Object, choice: Object) -> None:
     into.setdefault("index", _index(choice))
     for name, value in choice.items():
         if name == "delta":
-            _merge(obj(into.setdefault("message", {})), obj(value or {}))
+            _merge(obj(into.setdefault("message", {})), _joinable(obj(value or {})))
         elif name == "text":
             into["text"] = more(into.get("text"), value)
         elif name == "logprobs" and isinstance(value, dict):
@@ -69,13 +69,17 @@ def _take(into: Object, choice: Object) -> None:
             into[name] = value
 
 
+def _joinable(delta: Object) -> Object:
+    """Sound does not join by its text, and fragments of lists do not say which part they go on with."""
+    sound = delta.get("audio")
+    if isinstance(delta.get("content"), list) or (isinstance(sound, dict) and any(sound.values())):
+        raise Unjoinable("content in parts")
+    return delta
+
+
 def _merge(into: Object, delta: Object) -> None:
     for name, value in delta.items():
         known = into.get(name)
-        sound = name == "audio" and isinstance(value, dict) and any(value.values())
-        if sound or (name == "content" and isinstance(value, list)):
-            # Sound does not join by its text, and fragments of parts do not say which part they go on with.
-            raise Unjoinable(f"{name} in parts")
         if isinstance(value, list):
             into[name] = _extended(known, value)
         elif known is None:

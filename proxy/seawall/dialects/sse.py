@@ -199,16 +199,22 @@ class EventWatch(ABC):
 
 def whole_events(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and data of each event of a stream that is here whole; a last one without its empty line included."""
-    held = bytearray(data.removeprefix(_BOM))
-    start = 0
-    while start < len(held):
-        end = _event_end(held, start, start)
-        if end < 0:
-            end = len(held)
-        name, found = _fields(bytes(held[start:end]))
+    for block in _blocks(data.removeprefix(_BOM)):
+        name, found = _fields(block)
         if found is not None:
             yield name, found
-        start = end
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    if b"\r" not in data:
+        for block in data.split(b"\n\n"):
+            yield block + b"\n\n"
+        return
+    held, start = bytearray(data), 0
+    while start < len(held):
+        end = _event_end(held, start, start)
+        yield data[start : end if end >= 0 else len(held)]
+        start = end if end >= 0 else len(held)
 
 
 def _event_end(held: bytearray, start: int, search: int) -> int:
