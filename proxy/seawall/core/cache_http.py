@@ -204,8 +204,14 @@ def _never(method: str, asked: Headers, answer: Answer, said: Directives, shared
     allowed = said.public or said.must_revalidate or said.s_maxage is not None
     if shared and fields.values(asked, b"authorization") and not allowed:
         return Why.AUTHORIZED
-    explicit = allowed or said.private or said.max_age is not None or fields.values(answer.headers, b"expires")
-    return None if explicit or answer.status in HEURISTIC else Why.NO_LIFETIME
+    return None if answer.status in HEURISTIC or _explicit(answer, said, shared) else Why.NO_LIFETIME
+
+
+def _explicit(answer: Answer, said: Directives, shared: bool) -> bool:
+    """Whether an answer itself says that it may be kept, whatever its status."""
+    if said.public or said.max_age is not None or fields.values(answer.headers, b"expires"):
+        return True
+    return said.s_maxage is not None if shared else said.private
 
 
 def lifetime(answer: Answer, said: Directives, settings: CacheSettings) -> float:

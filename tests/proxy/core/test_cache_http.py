@@ -117,6 +117,8 @@ def test_the_policys_ttl_is_for_answers_that_say_nothing() -> None:
     assert passed(status=404, settings=ttl) is Why.NO_LIFETIME
     assert keep(status=404, settings=CacheSettings(negative_ttl=8)).fresh_seconds == 8
     assert passed(status=302, settings=ttl) is Why.NO_LIFETIME
+    assert passed(control(b"must-revalidate, s-maxage=5"), TAG, status=302, settings=ttl) is Why.NO_LIFETIME
+    assert keep(control(b"public"), status=302, settings=ttl).fresh_seconds == 30
 
 
 def test_a_lifetime_is_guessed_only_where_the_policy_asks_for_it() -> None:

@@ -221,8 +221,6 @@ def model_keeps(case: Case) -> bool:
         return False
     explicit = bool(case.expires) or "max-age" in said.numbers or "public" in said.flags
     explicit = explicit or ("private" in said.flags and not shared) or (shared and s_maxage)
-    # A private cache overlooks what is for shared ones, but these say that the answer may be kept as well.
-    explicit = explicit or "must-revalidate" in said.flags or s_maxage
     if not explicit and case.status in (302, 307):
         return False
     if case.tag or case.modified is not None:
