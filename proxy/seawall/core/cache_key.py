@@ -10,6 +10,8 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 from urllib.parse import unquote_plus
 
 from seawall.core import cache_fields as fields
@@ -25,7 +27,7 @@ _CREDENTIAL = re.compile(
     rb"|token|jwt|assertion|user|account|tenant)(?:$|[-_])"
 )
 _NO_CREDENTIAL = frozenset({b"idempotency-key", b"sec-websocket-key", b"user-agent"})
-# Of queries, without which the rest is the same question: Gemini's `key`, and what signs URLs elsewhere.
+# The same in queries; a parameter of such a name may as well be what is asked for, so it stays in the question too.
 _CREDENTIAL_PARAMETERS = frozenset({"key", "api_key", "apikey", "access_token", "token", "sig", "signature"})
 
 
@@ -44,14 +46,22 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked. path: below the route's prefix; query: without its `?`, as it came; body: canonical, without what
-    changes no answer; fields: header fields that change one, in the form of `field`."""
+class Rule:
+    """What of a question is the same for all calls that ask a rule for one model. credential_parameters: names, in
+    lower case, by which its dialect knows keys in queries: they are no part of the question."""
 
     route: str
     rule: str
     dialect: str
     targets: tuple[Target, ...]
+    credential_parameters: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one call asks. path: below the route's prefix; query: without its `?`, as it came; body: canonical, without
+    what changes no answer; fields: header fields that change one, in the form of `field`."""
+
     method: str
     path: str
     query: str
@@ -59,34 +69,49 @@ class Question:
     fields: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def key(tenant: bytes, question: Question, settings: CacheSettings) -> bytes:
-    """32 bytes. HEAD is asked for with the key of GET, which answers it as well."""
-    digest = hashlib.sha256()
-    for part in _parts(tenant, question, settings):
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return digest.digest()
+class Keys:
+    """The keys of one rule and model: what they have in common is hashed once."""
+
+    __slots__ = ("_begun", "_rule")
+
+    def __init__(self, rule: Rule, settings: CacheSettings) -> None:
+        self._rule = rule
+        self._begun = hashlib.sha256()
+        _put(self._begun, _common(rule, settings))
+
+    def key(self, tenant: bytes, question: Question) -> bytes:
+        """32 bytes. HEAD is asked for with the key of GET, which answers it as well."""
+        digest = self._begun.copy()
+        method = "GET" if question.method == "HEAD" else question.method
+        query = sorted_query(question.query, self._rule.credential_parameters) if question.query else ""
+        parts = [tenant, *map(_bytes, (method, question.path, query)), b"%d" % len(question.fields)]
+        for field in question.fields:
+            parts += field
+        _put(digest, [*parts, question.body])
+        return digest.digest()
 
 
-def _parts(tenant: bytes, question: Question, settings: CacheSettings) -> Iterable[bytes]:
+def _common(rule: Rule, settings: CacheSettings) -> Iterable[bytes]:
     yield b"seawall-cache-%d" % SCHEMA
-    yield tenant
     # Of the policy what says which answers may be found; how long they are good is said when they are.
     yield b"%d%d" % (settings.nondeterministic, settings.tool_calls)
-    method = "GET" if question.method == "HEAD" else question.method
-    for text in (question.route, question.rule, question.dialect, method, question.path):
-        yield text.encode("utf-8", "surrogateescape")
-    yield b"%d" % len(question.targets)
-    for target in sorted(question.targets, key=lambda t: (t.group, t.upstream, t.model)):
+    yield from map(_bytes, (rule.route, rule.rule, rule.dialect))
+    yield b"%d" % len(rule.targets)
+    for target in sorted(rule.targets, key=lambda t: (t.group, t.upstream, t.model)):
         yield b"%d" % target.group
-        for text in (target.upstream, target.dialect, target.place, target.model):
-            yield text.encode()
-    yield sorted_query(question.query).encode("utf-8", "surrogateescape")
-    yield b"%d" % len(question.fields)
-    for name, value in question.fields:
-        yield name
-        yield value
-    yield question.body
+        yield from map(_bytes, (target.upstream, target.dialect, target.place, target.model))
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+def _put(digest: _Digest, parts: Iterable[bytes]) -> None:
+    digest.update(b"".join([b"%d:%b" % (len(part), part) for part in parts]))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def variant_key(primary: bytes, names: tuple[bytes, ...], headers: Headers) -> bytes:
@@ -112,48 +137,55 @@ def _unreadable(primary: bytes, name: bytes, value: bytes | None) -> bytes | Non
     return hmac.digest(primary, value, "sha256")
 
 
+@lru_cache(maxsize=1024)
 def _is_credential(name: bytes) -> bool:
     return name not in _NO_CREDENTIAL and _CREDENTIAL.search(name) is not None
 
 
-def sorted_query(query: str) -> str:
-    """Parameters by name, those of one name in their order; without those that are credentials, which `tenant` has."""
-    parts = [part for part in query.split("&") if part and not _is_credential_parameter(part)]
+def sorted_query(query: str, without: frozenset[str]) -> str:
+    """Parameters by name, those of one name in their order."""
+    parts = [part for part in query.split("&") if part and _parameter(part) not in without]
     return "&".join(sorted(parts, key=lambda part: part.partition("=")[0]))
 
 
-def _is_credential_parameter(part: str) -> bool:
-    return unquote_plus(part.partition("=")[0]).lower() in _CREDENTIAL_PARAMETERS
+def _parameter(part: str) -> str:
+    return unquote_plus(part.partition("=")[0]).lower()
 
 
-def tenant(
-    secret: bytes,
-    settings: CacheSettings,
-    *,
-    namespace: str,
-    identity: str,
-    passed: tuple[Headers, str] | None,
-    named: frozenset[bytes] = frozenset(),
-) -> bytes:
-    """Whose answers a call may see and leave. 32 bytes.
+class Tenants:
+    """Whose answers the calls of one rule may see and leave.
 
     secret: random per process, or shared by the replicas that share a store. namespace: the route's, which is all that
-    counts with `scope: Namespace`. identity: of the caller where one was verified, else of this pod. passed: the
-    agent's fields and query, where any candidate passes its credential on; None where keys are injected everywhere,
-    so that it makes no difference who asks. named: the fields that the rule's dialects know as credentials.
+    counts with `scope: Namespace`. identity: of this pod. named: the fields that the rule's dialects know as
+    credentials.
     """
-    digest = hmac.new(secret, b"seawall-tenant", hashlib.sha256)
-    parts: list[bytes] = [settings.scope.value.encode()]
-    if settings.scope is Scope.NAMESPACE:
-        parts.append(namespace.encode())
-    else:
-        parts.append(identity.encode())
-        if passed is not None:
-            parts += _credentials(*passed, named)
-    for part in parts:
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return digest.digest()
+
+    __slots__ = ("_begun", "_named", "_wide")
+
+    def __init__(
+        self,
+        secret: bytes,
+        settings: CacheSettings,
+        *,
+        namespace: str,
+        identity: str,
+        named: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self._named = named
+        self._wide = settings.scope is Scope.NAMESPACE
+        self._begun = hmac.new(secret, b"seawall-tenant", hashlib.sha256)
+        _put(self._begun, [settings.scope.value.encode(), (namespace if self._wide else identity).encode()])
+
+    def tenant(self, headers: Headers, query: str, *, passed: bool, caller: str = "") -> bytes:
+        """32 bytes. passed: any upstream of the rule would get the agent's own credential; where keys are injected
+        everywhere, it makes no difference who asks. caller: an identity that was verified; "" where none was."""
+        digest = self._begun.copy()
+        if not self._wide:
+            parts = [caller.encode()]
+            if passed:
+                parts += _credentials(headers, query, self._named)
+            _put(digest, parts)
+        return digest.digest()
 
 
 def _credentials(headers: Headers, query: str, named: frozenset[bytes]) -> Iterable[bytes]:
@@ -162,9 +194,9 @@ def _credentials(headers: Headers, query: str, named: frozenset[bytes]) -> Itera
         name = field.lower()
         if name in named or _is_credential(name):
             found.append((name, value.strip()))
-    for part in query.split("&"):
-        if part and _is_credential_parameter(part):
-            found.append((b"?", part.encode("utf-8", "surrogateescape")))
+    for part in query.split("&") if query else ():
+        if _parameter(part) in _CREDENTIAL_PARAMETERS:
+            found.append((b"?", _bytes(part)))
     # Lines of one name keep their order, in which they would be read.
     for name, value in sorted(found, key=lambda field: field[0]):
         yield name

@@ -1,14 +1,14 @@
 """What may be kept of Anthropic's dialect, under which key, and in which forms it can be given again (SEMANTICS §6)."""
 
 from seawall.dialects import _messages_replay
-from seawall.dialects._canonical import canonical, members
+from seawall.dialects._canonical import canonical
 from seawall.dialects._openai_cache import is_zero
 from seawall.dialects._replay import Unjoinable, decode, objects
 from seawall.dialects.base import Finish, Form, Material, Never
 from seawall.types import Facts, Safety
 
 # How it is told, who asks, and what is cheaper: nothing of these changes what a model says.
-_NO_MATTER = frozenset({"stream", "metadata", "cache_control"})
+NO_MATTER = frozenset({"stream", "metadata", "cache_control"})
 _NORMAL = frozenset({"end_turn", "stop_sequence", "tool_use"})
 
 
@@ -18,11 +18,12 @@ def material(facts: Facts, body: bytes) -> Material | Never:
         return Never("operation")
     if facts.pinned or facts.safety is not Safety.SAFE_BILLED:
         return Never("state or effects")
-    found = members(body)
-    if found is None or not facts.model:
+    read = canonical(body, NO_MATTER)
+    if read is None or not facts.model:
         return Never("body")
+    found, asked = read
     form = Form.STREAM if facts.stream else Form.PLAIN
-    return Material(canonical(found, _NO_MATTER), is_zero(found.get("temperature")), form)
+    return Material(asked, is_zero(found.get("temperature")), form)
 
 
 def finish(body: bytes, form: Form) -> Finish:

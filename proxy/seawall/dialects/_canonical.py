@@ -6,7 +6,6 @@ rounded. Strings keep their code points (no Unicode normalisation: a model reads
 read otherwise than others has no canonical form: members given twice, half characters, what is no strict JSON.
 """
 
-from collections.abc import Collection
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 
 import msgspec
@@ -33,23 +32,20 @@ def _number(text: str) -> object:
 _DECODER = msgspec.json.Decoder(float_hook=_number)
 
 
-def members(body: bytes) -> dict[str, object] | None:
-    """The members of a body that is one object, with numbers as `canonical` writes them; None where it has no
-    canonical form."""
+def canonical(body: bytes, without: frozenset[str]) -> tuple[dict[str, object], bytes] | None:
+    """The members of a body that is one object, and its canonical form less those that change no answer; None where it
+    has none."""
     try:
         found = _DECODER.decode(body)
-        again = _ENCODER.encode(found)
+        if not isinstance(found, dict):
+            return None
+        left = {name: value for name, value in found.items() if name not in without}
+        form = _ENCODER.encode(left)
+        rest = _ENCODER.encode({n: found[n] for n in without if n in found}) if len(left) < len(found) else b""
     except (ValueError, RecursionError, ArithmeticError):
         return None
-    # A member that was given twice is in there once: it lacks the quotes of the other.
-    if not isinstance(found, dict) or _quotes(body) != _quotes(again):
-        return None
-    return found
-
-
-def canonical(found: dict[str, object], without: Collection[str]) -> bytes:
-    """The canonical form of a body's members, less those that change no answer."""
-    return _ENCODER.encode({name: value for name, value in found.items() if name not in without})
+    # A member that was given twice is in there once: the quotes of the other are missing.
+    return (found, form) if _quotes(body) == _quotes(form) + _quotes(rest) else None
 
 
 def _quotes(data: bytes) -> int:

@@ -1,7 +1,7 @@
 """What may be kept of OpenAI's dialect, under which key, and in which forms it can be given again (SEMANTICS §6)."""
 
 from seawall.dialects import _chat_replay, _responses_replay
-from seawall.dialects._canonical import canonical, members
+from seawall.dialects._canonical import canonical
 from seawall.dialects._replay import Object, Unjoinable, decode, objects
 from seawall.dialects.base import Finish, Form, Material, Never
 from seawall.types import Facts, Safety
@@ -9,7 +9,7 @@ from seawall.types import Facts, Safety
 _KEPT = frozenset({"chat", "responses", "completions", "embeddings"})
 
 # How it is told, who asks, and what is cheaper: nothing of these changes what a model says.
-_NO_MATTER = frozenset(
+NO_MATTER = frozenset(
     {"stream", "stream_options", "user", "metadata", "safety_identifier"}
     | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
 )
@@ -22,9 +22,10 @@ def material(facts: Facts, body: bytes) -> Material | Never:
         return Never("operation")
     if facts.pinned or facts.safety is not Safety.SAFE_BILLED:
         return Never("state or effects")
-    found = members(body)
-    if found is None or not facts.model:
+    read = canonical(body, NO_MATTER)
+    if read is None or not facts.model:
         return Never("body")
+    found, asked = read
     if found.get("store") is True:
         # The agent wants it kept there; where it says nothing (the default of responses), it need not be a new one.
         return Never("store")
@@ -33,10 +34,10 @@ def material(facts: Facts, body: bytes) -> Material | Never:
     form = Form.PLAIN
     if facts.stream:
         options = found.get("stream_options")
-        asked = isinstance(options, dict) and options.get("include_usage") is True
-        form = Form.STREAM_WITH_USAGE if asked and facts.operation != "responses" else Form.STREAM
+        counted = isinstance(options, dict) and options.get("include_usage") is True
+        form = Form.STREAM_WITH_USAGE if counted and facts.operation != "responses" else Form.STREAM
     certain = facts.operation == "embeddings" or is_zero(found.get("temperature"))
-    return Material(canonical(found, _NO_MATTER), certain, form)
+    return Material(asked, certain, form)
 
 
 def is_zero(temperature: object) -> bool:

@@ -29,7 +29,7 @@ class Cache:
 
 # What holds once `cache.mode` is Enabled. Of no ttl, since what is enabled for outages must not change what agents get
 # while there is none.
-_DEFAULTS: Mapping[str, object] = {
+DEFAULTS: Mapping[str, object] = {
     "cache.ttl": "0s",
     "cache.staleWhileRevalidate": "0s",
     "cache.staleIfError": "24h",
@@ -48,7 +48,7 @@ def cache_of(written: Mapping[str, object]) -> Cache | None:
     """None where no document enables it."""
     if written.get("cache.mode") != "Enabled":
         return None
-    values = {**_DEFAULTS, **written}
+    values = {**DEFAULTS, **written}
     return Cache(
         ttl=_seconds(values, "cache.ttl"),
         stale_while_revalidate=_seconds(values, "cache.staleWhileRevalidate"),

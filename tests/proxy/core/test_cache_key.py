@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.core.cache import CacheSettings, Scope
-from seawall.core.cache_key import Question, Target, field, key, sorted_query, tenant, variant_key, varied
+from seawall.core.cache_key import (
+    Keys,
+    Question,
+    Rule,
+    Target,
+    Tenants,
+    field,
+    sorted_query,
+    variant_key,
+    varied,
+)
 from seawall.types import Headers
 
 SECRET = b"s" * 32
@@ -15,26 +25,38 @@ PLAIN = CacheSettings()
 WIDE = CacheSettings(scope=Scope.NAMESPACE)
 OPENAI = Target(0, "default/openai", "OpenAI", "https://api.openai.com/v1", "gpt-5")
 BACKUP = Target(1, "default/backup", "OpenAI", "https://backup.test/v1", "llama")
-QUESTION = Question("chat", "0", "OpenAI", (OPENAI, BACKUP), "POST", "/chat/completions", "a=1&b=2", b"{}")
+RULE = Rule("chat", "0", "OpenAI", (OPENAI, BACKUP))
+QUESTION = Question("POST", "/chat/completions", "a=1&b=2", b"{}")
 WHOSE = b"t" * 32
 
 
-def of(question: Question = QUESTION, whose: bytes = WHOSE, settings: CacheSettings = PLAIN) -> bytes:
-    return key(whose, question, settings)
+def of(
+    question: Question = QUESTION, rule: Rule = RULE, whose: bytes = WHOSE, settings: CacheSettings = PLAIN
+) -> bytes:
+    return Keys(rule, settings).key(whose, question)
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        replace(QUESTION, route="chat2"),
-        replace(QUESTION, rule="1"),
-        replace(QUESTION, dialect="Anthropic"),
-        replace(QUESTION, targets=(OPENAI,)),
-        replace(QUESTION, targets=(replace(OPENAI, group=1), BACKUP)),
-        replace(QUESTION, targets=(replace(OPENAI, upstream="team/openai"), BACKUP)),
-        replace(QUESTION, targets=(replace(OPENAI, dialect="Anthropic"), BACKUP)),
-        replace(QUESTION, targets=(replace(OPENAI, place="https://eu.api.openai.com/v1"), BACKUP)),
-        replace(QUESTION, targets=(replace(OPENAI, model="gpt-5-mini"), BACKUP)),
+        replace(RULE, route="chat2"),
+        replace(RULE, rule="1"),
+        replace(RULE, dialect="Anthropic"),
+        replace(RULE, targets=(OPENAI,)),
+        replace(RULE, targets=(replace(OPENAI, group=1), BACKUP)),
+        replace(RULE, targets=(replace(OPENAI, upstream="team/openai"), BACKUP)),
+        replace(RULE, targets=(replace(OPENAI, dialect="Anthropic"), BACKUP)),
+        replace(RULE, targets=(replace(OPENAI, place="https://eu.api.openai.com/v1"), BACKUP)),
+        replace(RULE, targets=(replace(OPENAI, model="gpt-5-mini"), BACKUP)),
+    ],
+)
+def test_any_change_of_who_would_be_asked_for_what_makes_another_key(other: Rule) -> None:
+    assert of(rule=other) != of()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
         replace(QUESTION, method="PUT"),
         replace(QUESTION, path="/responses"),
         replace(QUESTION, query="a=1&b=3"),
@@ -47,6 +69,11 @@ def test_any_change_of_what_is_asked_makes_another_key(other: Question) -> None:
     assert of(other) != of()
 
 
+def test_one_call_leaves_nothing_in_the_key_of_the_next() -> None:
+    keys = Keys(RULE, PLAIN)
+    assert keys.key(WHOSE, QUESTION) == keys.key(WHOSE, QUESTION) == of()
+
+
 def test_a_policy_that_lets_other_answers_be_kept_makes_another_key_and_times_do_not() -> None:
     keys = {of(settings=s) for s in (PLAIN, CacheSettings(nondeterministic=True), CacheSettings(tool_calls=True))}
     assert len(keys) == 3
@@ -55,8 +82,10 @@ def test_a_policy_that_lets_other_answers_be_kept_makes_another_key_and_times_do
 
 def test_what_makes_no_difference_makes_no_other_key() -> None:
     assert of(replace(QUESTION, query="b=2&a=1")) == of()
-    assert of(replace(QUESTION, targets=(BACKUP, OPENAI))) == of()
-    assert of(replace(QUESTION, query="key=secret&a=1&&b=2")) == of()
+    assert of(rule=replace(RULE, targets=(BACKUP, OPENAI))) == of()
+    keyed = replace(QUESTION, query="key=secret&a=1&&b=2")
+    assert of(keyed, replace(RULE, credential_parameters=frozenset({"key"}))) == of()
+    assert of(keyed) != of()
 
 
 def test_a_head_is_asked_for_with_the_key_of_a_get() -> None:
@@ -68,30 +97,40 @@ texts = st.text(max_size=6)
 
 @given(st.tuples(texts, texts, texts), st.tuples(texts, texts, texts))
 def test_no_two_lists_of_parts_look_the_same(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    first, second = (replace(QUESTION, route=a, rule=b, path=c) for a, b, c in (one, other))
-    assert (of(first) == of(second)) == (one == other)
+    first, second = (of(replace(QUESTION, path=c), replace(RULE, route=a, rule=b)) for a, b, c in (one, other))
+    assert (first == second) == (one == other)
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
         ("b=1&a=2&b=0", "a=2&b=1&b=0"),
-        ("key=x&Key=y&api_key=z&a=1&access%5Ftoken=w", "a=1"),
-        ("monkey=1", "monkey=1"),
+        ("key=x&Key=y&a=1&k%65y=w", "a=1"),
+        ("monkey=1&api_key=z", "api_key=z&monkey=1"),
         ("", ""),
     ],
 )
-def test_queries_are_sorted_by_name_and_hold_no_credentials(query: str, expected: str) -> None:
-    assert sorted_query(query) == expected
+def test_queries_are_sorted_by_name_and_hold_no_keys_that_the_dialect_knows(query: str, expected: str) -> None:
+    assert sorted_query(query, frozenset({"key"})) == expected
 
 
 # --- tenants
 
 
-def whose(headers: Headers, query: str = "", settings: CacheSettings = PLAIN, **more: str) -> bytes:
-    values = {"namespace": "default", "identity": "pod-1", **more}
+def whose(
+    headers: Headers,
+    query: str = "",
+    settings: CacheSettings = PLAIN,
+    *,
+    secret: bytes = SECRET,
+    namespace: str = "default",
+    identity: str = "pod-1",
+    passed: bool = True,
+    caller: str = "",
+) -> bytes:
     named = frozenset({b"authorization", b"x-api-key"})
-    return tenant(SECRET, settings, passed=(headers, query), named=named, **values)
+    tenants = Tenants(secret, settings, namespace=namespace, identity=identity, named=named)
+    return tenants.tenant(headers, query, passed=passed, caller=caller)
 
 
 credential_fields = st.sampled_from(
@@ -132,17 +171,16 @@ def test_another_pod_or_secret_is_another_tenant_and_a_namespace_may_be_one() ->
     assert whose(some, settings=WIDE, namespace="team") != whose(some, settings=WIDE)
     assert whose(some, settings=WIDE) != whose(some)
     for settings in (PLAIN, WIDE):
-        values = [
-            tenant(secret, settings, namespace="a", identity="b", passed=(some, "")) for secret in (SECRET, b"x" * 32)
-        ]
-        assert values[0] != values[1]
+        assert whose(some, settings=settings) != whose(some, settings=settings, secret=b"x" * 32)
 
 
 def test_with_keys_of_the_proxys_own_it_makes_no_difference_who_asks() -> None:
-    one = tenant(SECRET, PLAIN, namespace="a", identity="pod", passed=None)
-    assert one == tenant(SECRET, PLAIN, namespace="a", identity="pod", passed=None)
-    assert one != tenant(SECRET, PLAIN, namespace="a", identity="pod2", passed=None)
-    assert one != tenant(SECRET, PLAIN, namespace="a", identity="pod", passed=([(b"authorization", b"x")], ""))
+    one: Headers = [(b"Authorization", b"Bearer a")]
+    other: Headers = [(b"Authorization", b"Bearer b")]
+    assert whose(one, passed=False) == whose(other, "key=a", passed=False)
+    assert whose(one, passed=False) != whose(one, passed=False, identity="pod-2")
+    assert whose(one, passed=False) != whose(one)
+    assert len({whose(one, passed=False, caller=caller) for caller in ("", "a", "b")}) == 3
 
 
 def test_tenants_with_one_question_have_two_keys() -> None:

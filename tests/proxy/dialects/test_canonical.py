@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.dialects._canonical import canonical, members
+from seawall.dialects._canonical import canonical
 
 
 def form(body: bytes) -> bytes | None:
-    found = members(body)
-    return None if found is None else canonical(found, ())
+    found = canonical(body, frozenset())
+    return None if found is None else found[1]
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -137,3 +137,13 @@ def test_bodies_without_one_certain_meaning_have_no_form(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b'{"a":"\\":","b":"\\\\"}', b'{"a\\"":1,"a":2}', b'{"a":"\\\\\\"","b":"\\\\\\\\"}'])
 def test_quotes_within_texts_are_no_members(body: bytes) -> None:
     assert json.loads(form(body) or b"") == json.loads(body)
+
+
+@pytest.mark.parametrize("left_out", [b'"user":"u"', b'"user":{"a":"\\"b","c":[1.50]}', b'"user":null,"metadata":{}'])
+def test_members_that_are_left_out_must_be_read_for_certain_too(left_out: bytes) -> None:
+    without = frozenset({"user", "metadata", "x"})
+    found = canonical(b'{"a":1,' + left_out + b"}", without)
+    assert found is not None
+    assert found[1] == b'{"a":1}'
+    assert "user" in found[0]
+    assert canonical(b'{"a":1,' + left_out + b"," + left_out + b"}", without) is None
