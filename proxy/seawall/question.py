@@ -27,19 +27,25 @@ class Questions:
         if any(target.keep_host for target in targets):
             # The upstream answers for the host that it is called by.
             self._fields |= {b"host"}
+        parameters = plan.dialect.credential_parameters()
         # An agent's own credential counts as soon as one upstream would get it.
-        passing = [target for target in targets if target.credential is None]
-        self._passed = bool(passing)
-        named: frozenset[bytes] = frozenset().union(*(target.dialect.credential_fields() for target in passing))
-        namespace = plan.route.rpartition("/")[0]
-        self._tenants = Tenants(secret, settings, namespace=namespace, identity=identity, named=named)
+        replaced = [frozenset() if t.credential is None else t.credential.replaces for t in targets]
+        self._tenants = Tenants(
+            secret,
+            settings,
+            namespace=plan.route.rpartition("/")[0],
+            identity=identity,
+            named=frozenset().union(*(target.dialect.credential_fields() for target in targets)),
+            replaced=frozenset.intersection(*replaced) if replaced else frozenset(),
+            parameters=parameters if any(t.credential is None for t in targets) else frozenset(),
+        )
         self._keys: dict[str, Keys] = {}
 
     def key(self, head: Head, facts: Facts, rest: str, material: Material, caller: str = "") -> bytes:
         """The key of a call. rest: its path below the route's prefix, and query, as in `Call`. caller: an identity that
         was verified."""
         path, _, query = rest.partition("?")
-        tenant = self._tenants.tenant(head.headers, query, passed=self._passed, caller=caller)
+        tenant = self._tenants.tenant(head.headers, query, caller=caller)
         present = {name.lower() for name, _ in head.headers} & self._fields
         fields = [cache_key.field(head.headers, name) for name in sorted(present)] if present else []
         asked = Question(head.method, path, query, material.body, tuple(f for f in fields if f is not None))
@@ -52,7 +58,7 @@ class Questions:
                 self._keys.clear()
             plan, targets = self._plan, tuple(_target(candidate, model) for candidate in self._candidates)
             dialect = plan.dialect
-            rule = Rule(plan.route, plan.rule, dialect.name, targets, dialect.credential_parameters)
+            rule = Rule(plan.route, plan.rule, dialect.name, targets, dialect.credential_parameters())
             known = self._keys[model] = Keys(rule, self._settings)
         return known
 

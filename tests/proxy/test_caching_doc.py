@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from seawall.dialects import REGISTRY, _anthropic_cache, _openai_cache
+from seawall.dialects import REGISTRY, _anthropic_cache, _gemini_cache, _openai_cache
 from seawall.policy.blocks import Cache
 from seawall.policy.cache_settings import DEFAULTS
 
@@ -24,8 +24,12 @@ def test_both_pages_say_the_same_of_defaults() -> None:
 
 
 def test_the_page_lists_what_is_left_out_of_keys_and_what_is_not() -> None:
-    for dialect, module in (("OpenAI", _openai_cache), ("Anthropic", _anthropic_cache)):
+    for dialect, module in (("OpenAI", _openai_cache), ("Anthropic", _anthropic_cache), ("Gemini", _gemini_cache)):
         (row,) = re.findall(rf"^\| {dialect} \| (.*) \|$", PAGE, re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", row)) == module.NO_MATTER
         for name in REGISTRY[dialect].cache_fields:
             assert f"`{name.decode()}`" in PAGE
+
+
+def test_every_dialect_has_said_what_it_keeps() -> None:
+    assert {name for name, dialect in REGISTRY.items() if not dialect.cache_fields} == {"Bedrock", "Generic"}

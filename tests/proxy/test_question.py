@@ -116,6 +116,22 @@ def test_a_key_in_the_query_of_any_api_may_be_what_is_asked_for(tmp_path: Path) 
     assert get("/items?b=1&a=2") == get("/items?a=2&b=1")
 
 
+def test_a_key_of_gemini_in_the_query_is_whose_and_not_what(tmp_path: Path) -> None:
+    rest = "/models/g:generateContent?key="
+
+    def keys(of: Plan) -> set[bytes]:
+        return {asked(of, rest=rest + value, body=b'{"contents":[]}') for value in ("a", "b")}
+
+    spec = {"dialect": "Gemini", "baseURL": "https://a/v1beta"}
+    assert len(keys(plan(upstream(**spec), route(rule("/v1beta"))))) == 2
+    assert len(keys(plan(keyed(tmp_path, **spec), route(rule("/v1beta"))))) == 1
+
+
+def test_a_cookie_keeps_agents_apart_also_where_their_keys_are_replaced(tmp_path: Path) -> None:
+    injected = plan(keyed(tmp_path), route(rule()))
+    assert asked(injected, [(b"Cookie", b"a")]) != asked(injected, [(b"Cookie", b"b")])
+
+
 def test_a_namespace_may_share_on_purpose() -> None:
     def asked_by(of: Plan, value: bytes, scope: Scope) -> bytes:
         head = Head("POST", PATH, [(b"Authorization", value)])

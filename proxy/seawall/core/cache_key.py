@@ -27,8 +27,6 @@ _CREDENTIAL = re.compile(
     rb"|token|jwt|assertion|user|account|tenant)(?:$|[-_])"
 )
 _NO_CREDENTIAL = frozenset({b"idempotency-key", b"sec-websocket-key", b"user-agent"})
-# The same in queries; a parameter of such a name may as well be what is asked for, so it stays in the question too.
-_CREDENTIAL_PARAMETERS = frozenset({"key", "api_key", "apikey", "access_token", "token", "sig", "signature"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +155,11 @@ class Tenants:
 
     secret: random per process, or shared by the replicas that share a store. namespace: the route's, which is all that
     counts with `scope: Namespace`. identity: of this pod. named: the fields that the rule's dialects know as
-    credentials.
+    credentials; replaced: fields that no upstream of the rule ever gets, as keys of seawall's own take their place.
+    parameters: names, in lower case, of the agent's keys in queries, where an upstream gets them.
     """
 
-    __slots__ = ("_begun", "_named", "_wide")
+    __slots__ = ("_begun", "_named", "_parameters", "_replaced", "_wide")
 
     def __init__(
         self,
@@ -170,37 +169,37 @@ class Tenants:
         namespace: str,
         identity: str,
         named: frozenset[bytes] = frozenset(),
+        replaced: frozenset[bytes] = frozenset(),
+        parameters: frozenset[str] = frozenset(),
     ) -> None:
         self._named = named
+        self._replaced = replaced
+        self._parameters = parameters
         self._wide = settings.scope is Scope.NAMESPACE
         self._begun = hmac.new(secret, b"seawall-tenant", hashlib.sha256)
         _put(self._begun, [settings.scope.value.encode(), (namespace if self._wide else identity).encode()])
 
-    def tenant(self, headers: Headers, query: str, *, passed: bool, caller: str = "") -> bytes:
-        """32 bytes. passed: any upstream of the rule would get the agent's own credential; where keys are injected
-        everywhere, it makes no difference who asks. caller: an identity that was verified; "" where none was."""
+    def tenant(self, headers: Headers, query: str, *, caller: str = "") -> bytes:
+        """32 bytes. caller: an identity that was verified; "" where none was. Where seawall's own keys take the place
+        of the agents', it makes no difference who asks, unless agents show that in some other way."""
         digest = self._begun.copy()
         if not self._wide:
-            parts = [caller.encode()]
-            if passed:
-                parts += _credentials(headers, query, self._named)
-            _put(digest, parts)
+            _put(digest, [caller.encode(), *self._credentials(headers, query)])
         return digest.digest()
 
-
-def _credentials(headers: Headers, query: str, named: frozenset[bytes]) -> Iterable[bytes]:
-    found: list[tuple[bytes, bytes]] = []
-    for field, value in headers:
-        name = field.lower()
-        if name in named or _is_credential(name):
-            found.append((name, value.strip()))
-    for part in query.split("&") if query else ():
-        if _parameter(part) in _CREDENTIAL_PARAMETERS:
-            found.append((b"?", _bytes(part)))
-    # Lines of one name keep their order, in which they would be read.
-    for name, value in sorted(found, key=lambda field: field[0]):
-        yield name
-        yield value
+    def _credentials(self, headers: Headers, query: str) -> Iterable[bytes]:
+        found: list[tuple[bytes, bytes]] = []
+        for field, value in headers:
+            name = field.lower()
+            if (name in self._named or _is_credential(name)) and name not in self._replaced:
+                found.append((name, value.strip()))
+        for part in query.split("&") if query and self._parameters else ():
+            if _parameter(part) in self._parameters:
+                found.append((b"?", _bytes(part)))
+        # Lines of one name keep their order, in which they would be read.
+        for name, value in sorted(found, key=lambda field: field[0]):
+            yield name
+            yield value
 
 
 def field(headers: Headers, name: bytes) -> tuple[bytes, bytes] | None:

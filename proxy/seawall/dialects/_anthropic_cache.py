@@ -9,7 +9,7 @@ from seawall.types import Facts, Safety
 
 # How it is told, who asks, and what is cheaper: nothing of these changes what a model says.
 NO_MATTER = frozenset({"stream", "metadata", "cache_control"})
-_NORMAL = frozenset({"end_turn", "stop_sequence", "tool_use"})
+_NORMAL = ("end_turn", "stop_sequence", "tool_use")
 
 
 def material(facts: Facts, body: bytes) -> Material | Never:

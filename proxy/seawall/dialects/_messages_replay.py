@@ -11,7 +11,7 @@ import msgspec
 from seawall.dialects._replay import Object, Pieces, Unjoinable, decode, encode, events, more, named, obj, objects, text
 
 # Known to the SDK besides the deltas of texts, and without a place in the message.
-_MARKS = frozenset({"ping", "message_stop"})
+_MARKS = ("ping", "message_stop")
 _TOLD_AT_END = ("container", "stop_details")
 _BESIDE_DELTA = ("context_management", "input_transformations")
 

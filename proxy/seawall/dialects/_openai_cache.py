@@ -13,7 +13,8 @@ NO_MATTER = frozenset(
     {"stream", "stream_options", "user", "metadata", "safety_identifier"}
     | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
 )
-_NORMAL = frozenset({"stop", "tool_calls", "function_call"})
+# Compared by equality: what stands there may be of any kind.
+_NORMAL = ("stop", "tool_calls", "function_call")
 
 
 def material(facts: Facts, body: bytes) -> Material | Never:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from seawall.dialects._replay import Object, Unjoinable, decode, encode, events, named, obj, objects, text
 
-_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
 
 def join(stream: bytes) -> bytes:

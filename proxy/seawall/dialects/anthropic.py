@@ -97,7 +97,6 @@ class Anthropic:
     version_prefix = "/v1"
     keep_alive = COMMENT
     cache_fields: tuple[bytes, ...] = (b"anthropic-version", b"anthropic-beta", b"anthropic-workspace-id")
-    credential_parameters: frozenset[str] = frozenset()
 
     def claims(self, head: Head) -> bool:
         if _OWN.match(head.path):

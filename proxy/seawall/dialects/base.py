@@ -95,8 +95,6 @@ class Dialect(Protocol):
     """What may stand between two events of a stream and says nothing to any client; b"" where that is not known."""
     cache_fields: tuple[bytes, ...]
     """Lower-case names of the request's header fields that change what an answer is: versions, betas, projects."""
-    credential_parameters: frozenset[str]
-    """Lower-case names of the query parameters by which its API takes keys."""
 
     def claims(self, head: Head) -> bool:
         """Whether a bare path (no route prefix) is one of this dialect's: `/v1/messages`. Deterministic among all

@@ -48,7 +48,6 @@ class Generic:
     keep_alive = b""
     cache_fields: tuple[bytes, ...] = ()
     """An answer itself says which of a request's fields it depends on (Vary)."""
-    credential_parameters: frozenset[str] = frozenset()
 
     def claims(self, head: Head) -> bool:
         return False

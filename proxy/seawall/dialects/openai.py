@@ -86,7 +86,6 @@ class OpenAI:
     version_prefix = "/v1"
     keep_alive = COMMENT
     cache_fields: tuple[bytes, ...] = (b"openai-beta", b"openai-organization", b"openai-project", b"openai-version")
-    credential_parameters: frozenset[str] = frozenset()
 
     def claims(self, head: Head) -> bool:
         path = head.path

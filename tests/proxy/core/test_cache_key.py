@@ -125,16 +125,23 @@ def whose(
     secret: bytes = SECRET,
     namespace: str = "default",
     identity: str = "pod-1",
-    passed: bool = True,
+    replaced: frozenset[bytes] = frozenset(),
     caller: str = "",
 ) -> bytes:
-    named = frozenset({b"authorization", b"x-api-key"})
-    tenants = Tenants(secret, settings, namespace=namespace, identity=identity, named=named)
-    return tenants.tenant(headers, query, passed=passed, caller=caller)
+    tenants = Tenants(
+        secret,
+        settings,
+        namespace=namespace,
+        identity=identity,
+        named=frozenset({b"authorization", b"x-api-key", b"x-odd"}),
+        replaced=replaced,
+        parameters=frozenset({"key"}),
+    )
+    return tenants.tenant(headers, query, caller=caller)
 
 
 credential_fields = st.sampled_from(
-    [b"Authorization", b"x-api-key", b"Cookie", b"X-Goog-Api-Key", b"x-auth-token", b"X-User-Id", b"x-tenant"]
+    [b"Authorization", b"x-api-key", b"Cookie", b"X-Goog-Api-Key", b"x-auth-token", b"X-User-Id", b"x-tenant", b"X-Odd"]
 )
 credentials = st.lists(st.tuples(credential_fields, st.binary(min_size=1, max_size=8)), max_size=3)
 
@@ -175,12 +182,15 @@ def test_another_pod_or_secret_is_another_tenant_and_a_namespace_may_be_one() ->
 
 
 def test_with_keys_of_the_proxys_own_it_makes_no_difference_who_asks() -> None:
-    one: Headers = [(b"Authorization", b"Bearer a")]
-    other: Headers = [(b"Authorization", b"Bearer b")]
-    assert whose(one, passed=False) == whose(other, "key=a", passed=False)
-    assert whose(one, passed=False) != whose(one, passed=False, identity="pod-2")
-    assert whose(one, passed=False) != whose(one)
-    assert len({whose(one, passed=False, caller=caller) for caller in ("", "a", "b")}) == 3
+    def of(*headers: tuple[bytes, bytes], **more: str) -> bytes:
+        return whose(list(headers), replaced=frozenset({b"authorization"}), **more)  # type: ignore[arg-type]
+
+    one, other = (b"Authorization", b"Bearer a"), (b"authorization", b"Bearer b")
+    assert of(one) == of(other) == of()
+    assert of(one) != of(one, identity="pod-2")
+    assert len({of(one, caller=caller) for caller in ("", "a", "b")}) == 3
+    # What is not replaced reaches the upstream, which may go by it.
+    assert len({of(one, (b"Cookie", value)) for value in (b"a", b"b")} | {of(one)}) == 3
 
 
 def test_tenants_with_one_question_have_two_keys() -> None:

@@ -150,6 +150,75 @@ def test_reads_of_any_api_are_left_to_http() -> None:
     assert dialect.replayed(dialect.read(Head("GET", "/a", []), "/a", b""), b"x", Form.PLAIN, Form.PLAIN) == b"x"
 
 
+# --- Gemini
+
+
+GENERATE = "/v1beta/models/gemini-3:generateContent"
+STREAMED = "/v1beta/models/gemini-3:streamGenerateContent?alt=sse"
+CONTENTS = '"contents":[{"parts":[{"text":"hello"}]}]'
+
+
+def gemini(body: str, path: str = GENERATE) -> Material | Never:
+    dialect = REGISTRY["Gemini"]
+    return dialect.cache_material(dialect.read(Head("POST", path, []), path, body.encode()), body.encode())
+
+
+def test_gemini_says_its_temperature_within_a_member() -> None:
+    for config in ('"generationConfig":{"temperature":0}', '"generation_config":{"temperature":0.0}'):
+        found = gemini("{" + CONTENTS + "," + config + "}")
+        assert isinstance(found, Material)
+        assert found.deterministic
+    hot = gemini("{" + CONTENTS + "}")
+    assert isinstance(hot, Material)
+    assert not hot.deterministic
+    assert gemini("{" + CONTENTS + ',"labels":{"team":"a"}}') == hot
+    assert gemini("{" + CONTENTS + "}", STREAMED) == Material(hot.body, False, Form.STREAM)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ("{" + CONTENTS + ',"tools":[{"googleSearch":{}}]}', GENERATE),
+        ("{" + CONTENTS + ',"cachedContent":"cachedContents/abc"}', GENERATE),
+        ("{" + CONTENTS + "," + CONTENTS + "}", GENERATE),
+        ("{" + CONTENTS + "}", STREAMED.partition("?")[0]),
+        ("{" + CONTENTS + "}", "/v1beta/models/gemini-3:countTokens"),
+        ("{" + CONTENTS + "}", "/v1beta/tunedModels/mine:generateContent"),
+    ],
+)
+def test_what_is_never_kept_of_gemini(body: str, path: str) -> None:
+    assert isinstance(gemini(body, path), Never)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "expected"),
+    [
+        ([{"finishReason": "STOP", "content": {"parts": [{"text": "a"}]}}], Finish()),
+        ([{"finishReason": "STOP", "content": {"parts": [{"functionCall": {}}]}}], Finish(calls_tools=True)),
+        ([{"finishReason": "MAX_TOKENS"}], Finish("finishReason MAX_TOKENS")),
+        ([{"finishReason": "STOP"}, {"index": 1, "finishReason": "SAFETY"}], Finish("finishReason SAFETY")),
+        ([{"content": {}}], Finish("finishReason None")),
+        ([], Finish("no candidates")),
+    ],
+)
+def test_how_an_answer_of_gemini_ended(candidates: list[dict[str, Any]], expected: Finish) -> None:
+    dialect = REGISTRY["Gemini"]
+    facts = dialect.read(Head("POST", GENERATE, []), GENERATE, b"{}")
+    whole = json.dumps({"candidates": candidates}).encode()
+    assert dialect.finish(facts, whole, Form.PLAIN) == expected
+    begun = b'data: {"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\r\n\r\n'
+    if candidates:
+        assert dialect.finish(facts, begun + b"data: " + whole + b"\r\n\r\n", Form.STREAM) == expected
+    assert dialect.replayed(facts, whole, Form.PLAIN, Form.PLAIN) is whole
+    assert dialect.replayed(facts, whole, Form.PLAIN, Form.STREAM) is None
+
+
+def test_bedrock_is_not_kept_yet() -> None:
+    dialect = REGISTRY["Bedrock"]
+    path = "/model/m/converse"
+    assert isinstance(dialect.cache_material(dialect.read(Head("POST", path, []), path, b"{}"), b"{}"), Never)
+
+
 # --- how answers ended
 
 

@@ -327,6 +327,32 @@ def test_nothing_makes_a_conversion_fail(data: bytes, facts: Facts) -> None:
                 assert found is None or (have is want and found is body)
 
 
+members = st.sampled_from(
+    ["type", "choices", "delta", "index", "finish_reason", "message", "content", "tool_calls", "response", "output"]
+    + ["item", "content_block", "usage", "text", "status", "stop_reason", "error", "output_index", "candidates"]
+)
+kinds = st.sampled_from(
+    ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message"]
+    + ["message_stop", "text_delta", "input_json_delta", "response.completed", "response.output_item.done", "stop"]
+)
+odd: st.SearchStrategy[Any] = st.recursive(
+    kinds | st.none() | st.integers(-2, 3) | st.just([]) | st.just({}) | texts,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(members, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.dictionaries(members, odd, max_size=5), min_size=1, max_size=4))
+def test_members_of_any_kind_make_nothing_fail(chunks: list[dict[str, Any]]) -> None:
+    gemini = REGISTRY["Gemini"]
+    for body, have in ((stream_of(*chunks), Form.STREAM), (json.dumps(chunks[0]).encode(), Form.PLAIN)):
+        for dialect, facts in ((OPENAI, CHAT), (OPENAI, COMPLETIONS), (OPENAI, RESPONSES), (ANTHROPIC, MESSAGES)):
+            dialect.finish(facts, body, have)
+            for want in Form:
+                dialect.replayed(facts, body, have, want)
+        gemini.finish(Facts("generate", "m"), body, have)
+
+
 def test_a_long_stream_is_joined_in_linear_time() -> None:
     pieces = [chunk({"content": "word " * 20})] * 20_000
     assert len(join(*pieces, chunk({}, finish="stop"), USAGE)["choices"][0]["message"]["content"]) == 2_000_000
