@@ -1,6 +1,7 @@
 """A policy's settings in the words of machines and plans. Values only; compile.py puts them where they belong."""
 
 from seawall.core.breaker import BreakerSettings
+from seawall.core.cache import CacheSettings, Scope
 from seawall.core.retry import RetrySettings
 from seawall.policy.settings import CircuitBreaker, RuleSettings
 from seawall.policy.settings import Timeouts as PolicyTimeouts
@@ -46,6 +47,25 @@ def retry_settings(settings: RuleSettings) -> RetrySettings:
     retry = settings.retry
     return RetrySettings(
         retry.attempts, retry.backoff_base, retry.backoff_max, retry.retry_after_max, retry.codes or None
+    )
+
+
+def cache_settings(settings: RuleSettings) -> CacheSettings | None:
+    cache = settings.cache
+    if cache is None:
+        return None
+    return CacheSettings(
+        ttl=cache.ttl,
+        while_revalidate=cache.stale_while_revalidate,
+        if_error=cache.stale_if_error,
+        negative_ttl=cache.negative_ttl,
+        scope=Scope(cache.scope),
+        nondeterministic=cache.nondeterministic,
+        tool_calls=cache.tool_calls,
+        heuristic=cache.heuristic,
+        max_entry=cache.max_entry,
+        store=cache.store,
+        timeout=cache.timeout,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Recording:
     stream: bool
     failed: bool
     """By its status, by an error event in its stream, or because a filter withheld it."""
+    answer: bytes = field(default=b"", repr=False)
+    """Its body."""
 
     def request(self, run: str, prefix: str = "", *, encoding: str = "") -> bytes:
         """The request in raw bytes. encoding: replaces the recorded Accept-Encoding."""
@@ -91,12 +93,14 @@ def _recording(
     headers = [(name.encode(), _bytes(value)) for name, value in fields if name.lower() not in _OWN]
     kinds = [v for name, vs in answered["headers"].items() if name.lower() == "content-type" for v in vs]
     stream = any(k.startswith(("text/event-stream", "application/vnd.amazon.eventstream")) for k in kinds)
-    status, text = answered["status"]["code"], _bytes((answered.get("body") or {}).get("string") or b"")
-    withheld = _WITHHELD.search(json.dumps(answered.get("parsed_body"))) is not None
+    told = answered.get("parsed_body")
+    text = json.dumps(told).encode() if told is not None else _bytes((answered.get("body") or {}).get("string") or b"")
+    status = answered["status"]["code"]
+    withheld = _WITHHELD.search(json.dumps(told)) is not None
     failed = status >= 400 or withheld or (stream and _ERROR.search(text) is not None)
     return Recording(
         cassette, seen[key] - 1, _REGION.sub("bedrock-runtime.us-east-1.amazonaws.com", url.netloc), key[0], target,
-        headers, _bytes(body or b""), status, stream, failed,
+        headers, _bytes(body or b""), status, stream, failed, text,
     )  # fmt: skip
 
 

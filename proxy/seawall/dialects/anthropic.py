@@ -12,6 +12,7 @@ import re
 import msgspec
 
 from seawall.dialects import _state
+from seawall.dialects._anthropic_cache import finish, material, replayed
 from seawall.dialects._anthropic_messages import MessagesWatch
 from seawall.dialects._anthropic_prompt import conversation, needs
 from seawall.dialects._anthropic_static import static
@@ -19,7 +20,7 @@ from seawall.dialects._anthropic_words import REFUSED, WORDS, counts_of, message
 from seawall.dialects._classify import judge_good, judge_status
 from seawall.dialects._json import model_name
 from seawall.dialects._json import read as read_json
-from seawall.dialects.base import Watch
+from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.generic import PlainWatch, told
 from seawall.dialects.splice import with_model
 from seawall.dialects.sse import COMMENT
@@ -95,6 +96,7 @@ class Anthropic:
     name = "Anthropic"
     version_prefix = "/v1"
     keep_alive = COMMENT
+    cache_fields: tuple[bytes, ...] = (b"anthropic-version", b"anthropic-beta", b"anthropic-workspace-id")
 
     def claims(self, head: Head) -> bool:
         if _OWN.match(head.path):
@@ -173,6 +175,15 @@ class Anthropic:
 
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         return static(facts, text, id_)
+
+    def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
+        return material(facts, body)
+
+    def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
+        return finish(body, form)
+
+    def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
+        return replayed(body, have, want)
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"x-api-key", key

@@ -3,6 +3,8 @@
 A dialect is stateless and shared by all calls; only a `Watch` (one per streamed answer) holds state.
 """
 
+import enum
+from dataclasses import dataclass
 from typing import Protocol
 
 from seawall.faults import Fault, Problem
@@ -46,6 +48,44 @@ class Watch(Protocol):
         """The answer ended cleanly: take the rest as the last event and return it."""
 
 
+class Form(enum.Enum):
+    """In which form an answer is kept, and in which an agent wants it."""
+
+    PLAIN = "plain"
+    STREAM = "stream"
+    STREAM_WITH_USAGE = "stream+usage"
+    """With a last event for the usage, which agents of some dialects must ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a request that may be answered from the cache gives to its key.
+
+    body: canonical, and without the members that change no answer. deterministic: the same request is meant to get the
+    same answer.
+    """
+
+    body: bytes
+    deterministic: bool
+    form: Form = Form.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """An answer to this request is never kept, whatever the policy says. why: for logs."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a good answer ended. unfinished: why it is not to be kept (cut at a length, withheld, …), "" when it is whole
+    and meant to be."""
+
+    unfinished: str = ""
+    calls_tools: bool = False
+
+
 class Dialect(Protocol):
     name: str
     """As in an Upstream's `dialect`: `OpenAI`."""
@@ -53,6 +93,8 @@ class Dialect(Protocol):
     """The first path segment of its public API (`/v1`), which agents send and base URLs may or may not hold."""
     keep_alive: bytes
     """What may stand between two events of a stream and says nothing to any client; b"" where that is not known."""
+    cache_fields: tuple[bytes, ...]
+    """Lower-case names of the request's header fields that change what an answer is: versions, betas, projects."""
 
     def claims(self, head: Head) -> bool:
         """Whether a bare path (no route prefix) is one of this dialect's: `/v1/messages`. Deterministic among all
@@ -104,6 +146,16 @@ class Dialect(Protocol):
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         """Content type and body of a whole good answer with this text, streamed if that was asked for; None where the
         operation has none. id_: letters, digits and _; created: seconds since 1970."""
+
+    def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
+        """What such a request gives to its cache key. Never raises: what is not surely understood is never kept."""
+
+    def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
+        """How a whole good answer that was recorded in this form ended."""
+
+    def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
+        """A recorded answer in the form that an agent wants: in its own, byte for byte; a stream joined, a plain answer
+        written as one. None where that would lose anything."""
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         """The header field that carries an API key: (b"authorization", b"Bearer …")."""

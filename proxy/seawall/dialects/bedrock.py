@@ -17,7 +17,7 @@ from seawall.dialects._bedrock_streams import ConverseWatch, InvokeWatch, Unknow
 from seawall.dialects._bedrock_words import STOPPED, WORDS, answer_of, said, unknown, usage_of
 from seawall.dialects._classify import fault_of, judge_good
 from seawall.dialects._json import model_name
-from seawall.dialects.base import Watch
+from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.eventstream import CONTENT_TYPE, encode
 from seawall.dialects.generic import told
 from seawall.dialects.hints import retry_hint
@@ -55,6 +55,7 @@ class Bedrock:
     version_prefix = ""
     # botocore passes over an event that it does not know; what all other SDKs do is not known.
     keep_alive = b""
+    cache_fields: tuple[bytes, ...] = ()
 
     def claims(self, head: Head) -> bool:
         return _OWN.match(head.path) is not None
@@ -144,6 +145,16 @@ class Bedrock:
 
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         return static(facts, text)
+
+    def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
+        """What a stream of this protocol, and an invoked model, would have to say to be kept is not read here."""
+        return Never("dialect")
+
+    def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
+        return Finish("dialect")
+
+    def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
+        return body if have is want else None
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         """An API key of Bedrock's own (`AWS_BEARER_TOKEN_BEDROCK`)."""

@@ -14,6 +14,7 @@ import msgspec
 
 from seawall.dialects import _gemini_facts as facts_of
 from seawall.dialects._classify import judge_good, judge_status
+from seawall.dialects._gemini_cache import finish, material
 from seawall.dialects._gemini_facts import ARRAY, for_google
 from seawall.dialects._gemini_model import with_model
 from seawall.dialects._gemini_prompt import conversation, needs
@@ -21,7 +22,7 @@ from seawall.dialects._gemini_static import static
 from seawall.dialects._gemini_stream import ArrayChunks, EventChunks
 from seawall.dialects._gemini_words import WORDS, alone, detailed, usage_of, withheld
 from seawall.dialects._json import model_name, read
-from seawall.dialects.base import Watch
+from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.generic import PlainWatch, told
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Usage, header
@@ -72,6 +73,7 @@ class Gemini:
     version_prefix = "/v1beta"
     # google-genai takes a line that is no data for a part of an error, and fails on it.
     keep_alive = b""
+    cache_fields: tuple[bytes, ...] = (b"x-goog-user-project", b"x-vertex-ai-llm-request-type")
 
     def claims(self, head: Head) -> bool:
         if _SHARED.match(head.path):
@@ -138,6 +140,15 @@ class Gemini:
 
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         return static(facts, text, id_)
+
+    def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
+        return material(facts, body)
+
+    def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
+        return finish(facts, body, form)
+
+    def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
+        return body if have is want else None
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"x-goog-api-key", key

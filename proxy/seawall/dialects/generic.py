@@ -7,7 +7,7 @@ import msgspec
 
 from seawall.dialects._classify import Words, judge_status
 from seawall.dialects._json import is_strict
-from seawall.dialects.base import Watch
+from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.sse import EventWatch
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Safety, Usage, header
@@ -46,6 +46,8 @@ class Generic:
     version_prefix = ""
     # google-genai, for one, fails on a comment.
     keep_alive = b""
+    cache_fields: tuple[bytes, ...] = ()
+    """An answer itself says which of a request's fields it depends on (Vary)."""
 
     def claims(self, head: Head) -> bool:
         return False
@@ -100,6 +102,16 @@ class Generic:
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         """The text as it stands: what an answer here looks like, only its policy knows."""
         return b"application/json" if is_strict(text.encode()) else b"text/plain; charset=utf-8", text.encode()
+
+    def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
+        """GET and HEAD, for which RFC 9111 has the rules; what another method's body means, nobody here knows."""
+        return Material(b"", deterministic=True) if facts.safety is Safety.SAFE else Never("not a read")
+
+    def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
+        return Finish()
+
+    def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
+        return body
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + key

@@ -13,12 +13,13 @@ from seawall.dialects import _state
 from seawall.dialects._classify import judge_good, judge_status
 from seawall.dialects._gemini_facts import for_google
 from seawall.dialects._json import model_name, read
+from seawall.dialects._openai_cache import finish, material, replayed
 from seawall.dialects._openai_chat import ChatWatch
 from seawall.dialects._openai_prompt import conversation, needs
 from seawall.dialects._openai_responses import ResponsesWatch
 from seawall.dialects._openai_static import static
 from seawall.dialects._openai_words import FILTERED, WORDS, is_filtered, usage_of
-from seawall.dialects.base import Watch
+from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.generic import PlainWatch, told
 from seawall.dialects.splice import with_model
 from seawall.dialects.sse import COMMENT
@@ -84,6 +85,7 @@ class OpenAI:
     name = "OpenAI"
     version_prefix = "/v1"
     keep_alive = COMMENT
+    cache_fields: tuple[bytes, ...] = (b"openai-beta", b"openai-organization", b"openai-project", b"openai-version")
 
     def claims(self, head: Head) -> bool:
         path = head.path
@@ -147,6 +149,15 @@ class OpenAI:
 
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         return static(facts, text, id_, created)
+
+    def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
+        return material(facts, body)
+
+    def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
+        return finish(facts, body, form)
+
+    def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
+        return replayed(facts, body, have, want)
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + key

@@ -6,6 +6,7 @@ makes it raise. What an event means is for the dialects, which subclass `EventWa
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 from seawall.dialects._json import is_strict, lenient
 from seawall.faults import Code, Fault
@@ -194,6 +195,26 @@ class EventWatch(ABC):
         name, data = _fields(head.removeprefix(_BOM))
         if data is not None:
             self._oversized(name, head, tail)
+
+
+def whole_events(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and data of each event of a stream that is here whole; a last one without its empty line included."""
+    for block in _blocks(data.removeprefix(_BOM)):
+        name, found = _fields(block)
+        if found is not None:
+            yield name, found
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    if b"\r" not in data:
+        for block in data.split(b"\n\n"):
+            yield block + b"\n\n"
+        return
+    held, start = bytearray(data), 0
+    while start < len(held):
+        end = _event_end(held, start, start)
+        yield data[start : end if end >= 0 else len(held)]
+        start = end if end >= 0 else len(held)
 
 
 def _event_end(held: bytearray, start: int, search: int) -> int:

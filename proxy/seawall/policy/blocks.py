@@ -80,10 +80,20 @@ class Hedging(Block):
 
 
 class Cache(Block):
+    """`0s` switches each of its times off, but for `timeout`."""
+
     mode: Literal["Disabled", "Enabled"] | None = None
     ttl: Duration | None = None
-    stale_if_error: Duration | None = None
     stale_while_revalidate: Duration | None = None
+    stale_if_error: Duration | None = None
+    negative_ttl: Duration | None = None
+    scope: Literal["Tenant", "Namespace"] | None = None
+    nondeterministic: Literal["Allow", "Deny"] | None = None
+    tool_calls: Literal["Allow", "Deny"] | None = None
+    heuristic: Literal["Allow", "Deny"] | None = None
+    max_entry: PositiveSize | None = None
+    store: Literal["Memory", "Disk", "Redis"] | None = None
+    timeout: PositiveDuration | None = None
 
 
 class MinProgress(Block):

@@ -4,6 +4,7 @@ only contradict what someone set where a default would cut it short.
 
 from collections.abc import Iterable
 
+from seawall.policy.cache_checks import cache_issues
 from seawall.policy.defaults import DEFAULT
 from seawall.policy.documents import AgentRoute
 from seawall.policy.effective import Built, EffectiveRule, limit_of
@@ -29,6 +30,7 @@ def merged_values(built: Built) -> Iterable[Issue]:
         for effective, rule, fields in zip(route.rules, document.spec.rules, merged, strict=True):
             yield from _timeouts(fields, located)
             yield from _order(fields, located, "retry.backoff.base", "retry.backoff.max")
+            yield from cache_issues(effective, fields, located)
             if knows_candidates(effective, rule, located):
                 yield from _hedging(effective, fields, located)
                 yield from _candidates(effective, fields, located)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, cast
 
+from seawall.policy.cache_settings import Cache, cache_of
 from seawall.policy.defaults import DEFAULT
 from seawall.policy.units import seconds, size_bytes
 
@@ -99,6 +100,9 @@ class RuleSettings:
     limits: Limits
     fallback_on: frozenset[str]
     fallback: StaticResponse | None
+    stale_cache: bool
+    """A stale answer comes before that."""
+    cache: Cache | None
     offline: bool
     """No upstream is asked; calls go straight to the fallback."""
     sticky: bool
@@ -205,6 +209,8 @@ def rule_settings(values: Values, sources: Mapping[str, str]) -> RuleSettings:
         ),
         fallback_on=frozenset(str(name) for name in _list(values, "fallbackOn")),
         fallback=_fallback(values),
+        stale_cache=any(json.loads(str(step))["type"] == "StaleCache" for step in _list(values, "fallback")),
+        cache=cache_of(values),
         offline=values.get("offline") == "Enabled",
         sticky=values.get("sticky") == "Conversation",
     )

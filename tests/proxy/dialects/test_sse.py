@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.dialects.sse import KEPT, EventWatch
+from seawall.dialects.sse import KEPT, EventWatch, whole_events
 from seawall.faults import Code
 
 
@@ -185,3 +185,11 @@ def test_an_oversized_event_that_is_cut_off_is_not_taken_for_one() -> None:
     stream = b"data: " + b"x" * (KEPT + 1)
     assert watch.feed(stream) + watch.end() == stream
     assert watch.large == []
+
+
+@given(st.lists(st.sampled_from([b"data: a", b"event: e", b"data:b", b": c", b"", b"id: 1", b"data"]), max_size=9))
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_events_of_a_stream_that_is_here_whole_are_those_of_the_standard(end: bytes, lines: list[bytes]) -> None:
+    stream = b"".join(line + end for line in lines)
+    for data in (stream, b"\xef\xbb\xbf" + stream, stream.removesuffix(end)):
+        assert list(whole_events(data)) == reference(data)

@@ -22,7 +22,6 @@ def test_a_static_response_is_a_step_inline_and_in_a_policy() -> None:
         ([{**STATIC, "status": 199}], "error", "[0].status", "200"),
         ([{**STATIC, "text": "{modell}"}], "warning", "[0].text", "{modell} stands for nothing"),
         ([STATIC, STATIC], "warning", "[1]", "never reached"),
-        ([{"type": "StaleCache"}], "error", "[0].type", "not implemented yet"),
     ],
 )
 @pytest.mark.parametrize("inline", [True, False])

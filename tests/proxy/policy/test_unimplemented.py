@@ -9,7 +9,7 @@ from seawall.policy.blocks import RouteFields, UpstreamFields
 from seawall.policy.unimplemented import NOT_IMPLEMENTED
 
 GAPS: dict[str, Any] = {
-    "cache": {"mode": "Enabled"},
+    "cache": {"mode": "Enabled", "ttl": "1m"},
     "rateLimit": {"requests": {"count": 1}},
     "healthCheck": {"path": "/"},
     "dialect": "Trino",
@@ -35,6 +35,11 @@ def test_a_field_that_nothing_implements_is_an_error_wherever_it_stands(field: s
     found = issues(inline, route(rules), *attached)
     assert all(issue[0] == "error" and "not implemented yet" in issue[2] for issue in found)
     assert len(found) == (1 if field in ("dialect", "type") else 2)
+
+
+def test_a_stale_answer_as_a_fallback_is_an_error() -> None:
+    found = issues(upstream(), route(rule(fallback=[{"type": "StaleCache"}])))
+    assert ("error", "spec.rules[0].fallback[0].type", "StaleCache is not implemented yet") in [i[:3] for i in found]
 
 
 def test_every_top_level_field_is_either_implemented_or_listed() -> None:
