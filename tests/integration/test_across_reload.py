@@ -5,6 +5,7 @@ import itertools
 import signal
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,11 @@ async def test_streams_go_on_while_translation_is_imported_and_first_used(tmp_pa
                     await asyncio.sleep(0.02)
             assert (await client.post(PATHS["Anthropic"], json=asked())).status_code == 200
             took = time.monotonic() - began
+<<<<<<< HEAD
             gaps = [later - earlier for earlier, later in itertools.pairwise(arrived)]
+=======
+            gaps = [later - earlier for earlier, later in pairwise(arrived)]
+>>>>>>> across
             reading.cancel()
             # Some of it cannot be divided; that is a small part of the whole.
             assert max(gaps) < took / 3

@@ -51,7 +51,7 @@ async def each(recordings: list[Recording], one: Callable[[int, Recording], Any]
         async with limit:
             try:
                 await one(number, recording)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told below
                 wrong.append(f"{recording.host} {recording.cassette} {recording.nth}: {error}")
 
     await asyncio.gather(*(limited(number, recording) for number, recording in enumerate(recordings)))
