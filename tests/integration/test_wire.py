@@ -153,7 +153,8 @@ async def test_no_event_waits_for_the_next(
 async def test_events_leave_as_they_come_at_a_hundred_streams(plain_replay: int, tmp_path: Path) -> None:
     """From the upstream's write to the agent's read, with agents, proxy and upstream in one process and one loop. The
     median must be below 5 ms; single events may be late on a busy machine (bench/ has the strict figure)."""
-    chosen = [r for r in RECORDED if r.stream and dialect_of(r.host) != "Generic"]
+    # Those of Google and Bedrock are over before a hundred have begun.
+    chosen = [r for group in ("openai", "compatible", "anthropic") for r in selected(group, streams=True)]
     late: list[float] = []
     async with wired(plain_replay, tmp_path, ONE_TRY, pace=0.04) as (running, between):
 
@@ -162,7 +163,9 @@ async def test_events_leave_as_they_come_at_a_hundred_streams(plain_replay: int,
             read: list[float] = []
 
             def note(_: bytes) -> None:
-                late.append(time.monotonic() - between.written[run][len(read)])
+                # A large event may come in pieces, so that there are more of them than were written.
+                written = between.written[run]
+                late.append(time.monotonic() - written[min(len(read), len(written) - 1)])
                 read.append(late[-1])
 
             await asyncio.sleep(number / 2000)
