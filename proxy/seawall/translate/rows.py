@@ -16,7 +16,7 @@ from pydantic_ai.models import Model
 
 from seawall.dialects import REGISTRY
 from seawall.dialects.base import Dialect
-from seawall.translate.fit import CONVERSE, GEMINI, MESSAGES, OPENAI, Limits
+from seawall.translate.limits import CONVERSE, GEMINI, MESSAGES, OPENAI, Limits
 
 # The SDKs need some key to be built; the transport sends none of theirs.
 _NO_KEY = "kept-by-seawall"
@@ -37,7 +37,7 @@ class Row:
     """How providers of one dialect are asked.
 
     package: of the SDK, without which there is no such model. build: (base URL, model's name, client) → model.
-    dialect and operation judge the bytes.
+    dialect and operation judge the bytes. brings: what is installed to have the package.
     """
 
     package: str

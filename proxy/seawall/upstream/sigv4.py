@@ -23,9 +23,11 @@ from seawall.upstream.credential import Unsigned
 
 # Keys and the files with them are looked at again at most this often, in seconds.
 _CHECK_SECONDS = 1.0
-# A refresh begins so long before keys expire (botocore's own advisory time), and is tried again after a failure.
+# A refresh begins so long before keys expire (botocore's own advisory time). It is tried again after a failure, and not
+# soon after a success: some keys live no longer than that.
 _EARLY_SECONDS = 15 * 60
 _AGAIN_SECONDS = 10.0
+_CALM_SECONDS = 60.0
 
 # Of a request's fields these are signed, and all that begin so. Others may be changed on their way by proxies.
 _SIGNED = frozenset({b"host", b"content-type"})
@@ -75,6 +77,7 @@ class AccessKeys:
         self._stamp: tuple[int, int, int, int] | None = None
         self._checked = float("-inf")
         self._pause_until = float("-inf")
+        self._calm_until = float("-inf")
         self._fetching: asyncio.Future[None] | None = None
         self.error = ""
 
@@ -131,9 +134,10 @@ class AccessKeys:
         if self._found is not None and needed is None:
             # Keys for good.
             return
+        due = needed is None or (now >= self._calm_until and needed(_EARLY_SECONDS))
         if needed is not None and needed(0):
-            self._frozen = None
-        if self._fetching is None and now >= self._pause_until and (needed is None or needed(_EARLY_SECONDS)):
+            self._frozen, due = None, True
+        if due and self._fetching is None and now >= self._pause_until:
             loop = asyncio.get_running_loop()
             self._fetching = loop.create_future()
             threading.Thread(target=self._work, args=(loop,), name="aws-credentials", daemon=True).start()
@@ -153,11 +157,12 @@ class AccessKeys:
 
     def _arrived(self, found: Any, error: str) -> None:
         fetching, self._fetching = self._fetching, None
+        now = self._clock.now()
         if found is None:
-            self.error, self._pause_until = error, self._clock.now() + _AGAIN_SECONDS
+            self.error, self._pause_until = error, now + _AGAIN_SECONDS
         else:
             self._found, self._frozen = found
-            self.error = ""
+            self.error, self._calm_until = "", now + _CALM_SECONDS
         self._checked = float("-inf")
         if fetching is not None and not fetching.done():
             fetching.set_result(None)

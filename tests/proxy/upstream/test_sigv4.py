@@ -210,7 +210,7 @@ async def test_keys_are_refreshed_before_they_expire_while_calls_go_on() -> None
     keys = AccessKeys(Source(None, "default", REGION), clock, fetching)
     await keys.arrival(5)
     assert keys.current().access_key == "first"
-    clock.time += 1
+    clock.time += 60
     assert keys.current().access_key == "first"
     await until(lambda: fetching.refreshes)
     for _ in range(5):
@@ -220,6 +220,23 @@ async def test_keys_are_refreshed_before_they_expire_while_calls_go_on() -> None
     await until(lambda: keys.current().access_key == "second")
     assert fetching.refreshes == 1
     assert fetching.threads == {"aws-credentials"}
+
+
+async def test_keys_that_live_shorter_than_the_time_of_refreshing_are_not_fetched_again_and_again() -> None:
+    def short() -> dict[str, str]:
+        return {**renewed(), "expiry_time": (datetime.now(UTC) + timedelta(minutes=14)).isoformat()}
+
+    clock, fetching = Clock(), Fetching(14 * 60, short)
+    fetching.go.set()
+    keys = AccessKeys(Source(None, "default", REGION), clock, fetching)
+    await keys.arrival(5)
+    for second in range(1, 125):
+        clock.time += 1
+        assert keys.current() is not None
+        if keys._fetching is not None:
+            await asyncio.wait({keys._fetching})
+            assert second in (60, 120)
+    assert fetching.refreshes == 2
 
 
 async def test_expired_keys_are_not_used_and_calls_wait_for_the_next() -> None:
