@@ -29,7 +29,8 @@ def test_a_field_that_nothing_implements_is_an_error_wherever_it_stands(field: s
         inline["spec"][field] = value
         attached = [policy("overrides", "Upstream", "a", **{field: value})]
     elif field == "type":
-        rules["fallback"] = [value]
+        # Inline it would also be told that it finds nothing without a cache.
+        attached = [policy(fallback=[value])]
     else:
         inline["spec"][field] = value
     found = issues(inline, route(rules), *attached)
