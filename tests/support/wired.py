@@ -2,7 +2,7 @@
 server."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -36,12 +36,14 @@ def dialect_of(host: str) -> str:
     return "OpenAI" if host in SPEAKS_OPENAI else "Generic"
 
 
-def policy(port: int, rule: str, extra: str = "", keys: Path = Path("keys")) -> str:
-    """An upstream and a route for every recorded host, `/at/HOST`. keys: AWS's."""
+def policy(
+    port: int, rule: str, extra: str = "", keys: Path = Path("keys"), dialect: Callable[[str], str] = dialect_of
+) -> str:
+    """An upstream and a route for every recorded host, `/at/HOST`. keys: AWS's. dialect: of a host."""
     auth = f"{dedent(extra)}\nauth: {{type: AWSSigV4, region: us-east-1, credentialsFile: {keys}}}"
     names = {host: host.lower().replace(".", "-") for host in HOSTS}
     return "".join(
-        upstream(name, f"http://127.0.0.1:{port}", dialect_of(host), auth if dialect_of(host) == "Bedrock" else extra)
+        upstream(name, f"http://127.0.0.1:{port}", dialect(host), auth if dialect(host) == "Bedrock" else extra)
         + route(name, f"/at/{host}", name, rule)
         for host, name in names.items()
     )
@@ -49,9 +51,13 @@ def policy(port: int, rule: str, extra: str = "", keys: Path = Path("keys")) -> 
 
 @asynccontextmanager
 async def wired(
-    target: int, folder: Path, rule: str, *, pace: float = 0.0, extra: str = ""
-) -> AsyncIterator[tuple[Running, Tee]]:
+    target: int, folder: Path, rule: str, *, pace: float = 0.0, extra: str = "",
+    dialect: Callable[[str], str] = dialect_of,
+) -> AsyncIterator[tuple[Running, Tee]]:  # fmt: skip
     """A proxy before the tee before the replay server. `extra`: of every upstream."""
     keys = access_keys(folder)
-    async with tee(target, pace) as between, proxy(policy(between.port, rule, extra, keys), folder) as running:
+    async with (
+        tee(target, pace) as between,
+        proxy(policy(between.port, rule, extra, keys, dialect), folder) as running,
+    ):
         yield running, between
