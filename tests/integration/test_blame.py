@@ -133,7 +133,7 @@ CHAT_BODY = b'{"model": "gpt", "messages": []}'
 async def test_a_deadline_that_our_own_queue_used_up_opens_no_breaker(tmp_path: Path) -> None:
     once = "circuitBreaker: {consecutiveFailures: 1}\nconcurrency: {maxParallelRequests: 1, queueTimeout: 10s}\n"
     rule = "timeouts: {request: 300ms}\nretry: {attempts: 0}\n"
-    async with serving(slow(0.28)) as port:
+    async with serving(slow(0.2)) as port:
         policy = upstream("a", f"http://127.0.0.1:{port}/v1", extra=once) + route("chat", "/v1", "a", rule)
         async with proxy(policy, tmp_path) as running:
             for _ in range(3):
