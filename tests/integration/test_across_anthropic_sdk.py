@@ -99,7 +99,7 @@ async def test_a_stream_left_by_its_agent_stops_the_provider_and_counts_against_
         stream = await agent.messages.create(stream=True, **ask("lab-gap-50ms+tokens-500"))
         await anext(aiter(stream))
         await stream.close()
-        await until(lambda: at.lab.attempts()[0].gone)
+        await until(lambda: [attempt for attempt in at.lab.attempts() if attempt.gone])
         call = await at.running.call()
         assert (call.fault, call.attempts) == ("AGENT_GONE", 1)
         assert at.running.moves == []

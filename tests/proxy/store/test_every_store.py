@@ -167,7 +167,7 @@ def test_a_shared_store_returns_what_was_put_last_or_nothing(tmp_path: Path) -> 
 
     class InRedis(Machine):
         def make(self) -> Store:
-            store = SharedStore(address(server.url), self.clock)
+            store = SharedStore(address(server.url), self.clock, patience=30)
             self.runner.run(store.purge(Which()))
             return store
 
