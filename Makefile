@@ -29,6 +29,7 @@ bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/bench
 	$(BIN)/python bench/cadence.py
 	$(BIN)/python bench/outage.py
 	$(BIN)/python bench/race.py
+	$(BIN)/python bench/translate.py
 
 # The locks are complete. Left to resolve by itself, an older pip takes a newer release than the pinned one for a
 # requirement with extras, and then refuses it for having no hash.

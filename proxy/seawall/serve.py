@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Coroutine
@@ -62,6 +63,10 @@ async def _start(service: Service, policy: EffectivePolicy) -> None:
     except OSError:
         await service.close()
         raise
+    # What is there now stays to the end. Not looking at it again keeps full garbage collections, which stop every call,
+    # from taking 15 ms: that was the 99th percentile of latency under load.
+    gc.collect()
+    gc.freeze()
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
