@@ -8,6 +8,7 @@ import calendar
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from seawall.types import Headers
 
@@ -93,14 +94,14 @@ def directives(headers: Iterable[tuple[bytes, bytes]], *, request: bool = False)
         if request and any(b"no-cache" in value.lower() for value in values(headers, b"pragma")):
             return Directives(no_cache=True)
         return NONE
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for line in lines:
         for match in _DIRECTIVE.finditer(line):
             before, after, raw = match[2], match[3], match[4]
             # No blanks belong around the sign; what stands behind it then is no value.
             readable = raw is not None and not before and not after
             _take(found, match[1].lower(), _unquoted(raw) if raw is not None else None, readable)
-    return Directives(**found)  # type: ignore[arg-type]
+    return Directives(**found)
 
 
 def _take(found: dict[str, object], name: bytes, value: bytes | None, readable: bool) -> None:

@@ -1,11 +1,11 @@
 """What may be kept of Anthropic's dialect, under which key, and in which forms it can be given again (SEMANTICS §6)."""
 
 from seawall.dialects import _messages_replay
-from seawall.dialects._canonical import canonical
+from seawall.dialects._canonical import readable
 from seawall.dialects._openai_cache import is_zero
 from seawall.dialects._replay import Unjoinable, decode, objects
 from seawall.dialects.base import Finish, Form, Material, Never
-from seawall.types import Facts, Safety
+from seawall.types import Facts
 
 # How it is told, who asks, and what is cheaper: nothing of these changes what a model says.
 NO_MATTER = frozenset({"stream", "metadata", "cache_control"})
@@ -14,13 +14,9 @@ _NORMAL = ("end_turn", "stop_sequence", "tool_use")
 
 def material(facts: Facts, body: bytes) -> Material | Never:
     """See `Dialect.cache_material`."""
-    if facts.operation != "messages":
-        return Never("operation")
-    if facts.pinned or facts.safety is not Safety.SAFE_BILLED:
-        return Never("state or effects")
-    read = canonical(body, NO_MATTER)
-    if read is None or not facts.model:
-        return Never("body")
+    read = readable(facts, body, ("messages",), NO_MATTER)
+    if isinstance(read, Never):
+        return read
     found, asked = read
     form = Form.STREAM if facts.stream else Form.PLAIN
     return Material(asked, is_zero(found.get("temperature")), form)

@@ -65,18 +65,18 @@ class _Tools(msgspec.Struct, gc=False):
     tools: msgspec.Raw = _NOTHING
 
 
-class _Output(msgspec.Struct, gc=False):
-    textFormat: Format | None = None  # noqa: N815 - the wire's names
+class _Output(msgspec.Struct, gc=False, rename="camel"):
+    text_format: Format | None = None
     format: Format | None = None
 
 
-class _Request(msgspec.Struct, gc=False):
+class _Request(msgspec.Struct, gc=False, rename="camel"):
     """Converse's, and what Anthropic's and OpenAI's models are invoked with."""
 
-    toolConfig: _Tools | None = None  # noqa: N815
-    outputConfig: _Output | None = None  # noqa: N815
+    tool_config: _Tools | None = None
     output_config: _Output | None = None
-    response_format: Format | None = None
+    anthropic_output: _Output | None = msgspec.field(default=None, name="output_config")
+    openai_format: Format | None = msgspec.field(default=None, name="response_format")
     tools: msgspec.Raw = _NOTHING
     system: msgspec.Raw = _NOTHING
     messages: list[msgspec.Raw] | None = None
@@ -90,11 +90,11 @@ def needs(body: bytes) -> frozenset[str]:
     request = read(_REQUEST, body)
     if request is None:
         return frozenset()
-    tools = request.toolConfig.tools if request.toolConfig is not None else _NOTHING
+    tools = request.tool_config.tools if request.tool_config is not None else _NOTHING
     formats = (
-        request.outputConfig.textFormat if request.outputConfig is not None else None,
-        request.output_config.format if request.output_config is not None else None,
-        request.response_format,
+        request.output_config.text_format if request.output_config is not None else None,
+        request.anthropic_output.format if request.anthropic_output is not None else None,
+        request.openai_format,
     )
     return needed((bytes(tools), bytes(request.tools)), formats, _IMAGE, body)
 

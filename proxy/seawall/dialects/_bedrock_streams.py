@@ -18,32 +18,32 @@ from seawall.types import Usage
 _NOTHING = msgspec.Raw(b"")
 
 
-class _Reasoning(msgspec.Struct, gc=False):
+class _Reasoning(msgspec.Struct, gc=False, rename="camel"):
     """A signature alone is not content."""
 
     text: object = None
-    redactedContent: object = None  # noqa: N815 - the wire's names
+    redacted_content: object = None
 
 
 class _ToolUse(msgspec.Struct, gc=False):
     input: object = None
 
 
-class _Delta(msgspec.Struct, gc=False):
+class _Delta(msgspec.Struct, gc=False, rename="camel"):
     text: object = None
-    reasoningContent: _Reasoning | None = None  # noqa: N815
-    toolUse: _ToolUse | None = None  # noqa: N815
-    toolResult: object = None  # noqa: N815
+    reasoning_content: _Reasoning | None = None
+    tool_use: _ToolUse | None = None
+    tool_result: object = None
     citation: object = None
     image: object = None
 
 
-class _Event(msgspec.Struct, gc=False):
+class _Event(msgspec.Struct, gc=False, rename="camel"):
     """The payload of any event of ConverseStream."""
 
     delta: _Delta | None = None
     start: object = None
-    stopReason: object = None  # noqa: N815
+    stop_reason: object = None
     usage: msgspec.Raw = _NOTHING
 
 
@@ -91,7 +91,7 @@ class ConverseWatch(_Framed):
                 if event.start:
                     self._bears()
             case "messageStop":
-                self._stopped(event.stopReason)
+                self._stopped(event.stop_reason)
             case "metadata":
                 self.usage = usage_of(event.usage) or self.usage
         return True
@@ -105,13 +105,13 @@ class ConverseWatch(_Framed):
 
 
 def _substance(delta: _Delta) -> bool:
-    reasoning, tool = delta.reasoningContent, delta.toolUse
+    reasoning, tool = delta.reasoning_content, delta.tool_use
     return bool(
         delta.text
         or (tool is not None and tool.input)
-        or (reasoning is not None and (reasoning.text or reasoning.redactedContent))
+        or (reasoning is not None and (reasoning.text or reasoning.redacted_content))
         or delta.citation
-        or delta.toolResult
+        or delta.tool_result
         or delta.image
     )
 
@@ -120,25 +120,25 @@ class _Chunk(msgspec.Struct, gc=False):
     data: str = msgspec.field(default="", name="bytes")
 
 
-class _Metrics(msgspec.Struct, gc=False):
-    inputTokenCount: Count | None = None  # noqa: N815
-    outputTokenCount: Count | None = None  # noqa: N815
-    cacheReadInputTokenCount: Count | None = None  # noqa: N815
-    cacheWriteInputTokenCount: Count | None = None  # noqa: N815
+class _Metrics(msgspec.Struct, gc=False, rename="camel"):
+    input_token_count: Count | None = None
+    output_token_count: Count | None = None
+    cache_read_input_token_count: Count | None = None
+    cache_write_input_token_count: Count | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
     model: object = None
 
 
-class _Part(msgspec.Struct, gc=False):
+class _Part(msgspec.Struct, gc=False, rename="camel"):
     """What is told of models' own stream events: Anthropic's `type`, Nova's keys of Converse."""
 
     type: object = None
     message: _Message | None = None
-    messageStart: object = None  # noqa: N815
-    contentBlockStop: object = None  # noqa: N815
-    messageStop: _Event | None = None  # noqa: N815
+    message_start: object = None
+    content_block_stop: object = None
+    message_stop: _Event | None = None
     metadata: object = None
     metrics: _Metrics | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
 
@@ -178,15 +178,16 @@ class InvokeWatch(_Framed):
 
     def _part(self, part: _Part) -> None:
         named = isinstance(part.type, str)
-        self._known |= named or part.messageStart is not None
+        self._known |= named or part.message_start is not None
         if part.message is not None:
             self.model = self.model or model_name(part.message.model)
-        if part.messageStop is not None:
-            self._stopped(part.messageStop.stopReason)
+        if part.message_stop is not None:
+            self._stopped(part.message_stop.stop_reason)
         elif part.type == "message_stop":
             self.terminal = True
         elif (
-            not (named and part.type in _EMPTY) and part.messageStart is part.contentBlockStop is part.metadata is None
+            not (named and part.type in _EMPTY)
+            and part.message_start is part.content_block_stop is part.metadata is None
         ):
             self._bears()
         if part.metrics is not None:
@@ -201,9 +202,9 @@ class InvokeWatch(_Framed):
 
 
 def _counted(metrics: _Metrics) -> Usage:
-    cached = metrics.cacheReadInputTokenCount or 0
-    written = metrics.cacheWriteInputTokenCount or 0
-    return Usage((metrics.inputTokenCount or 0) + cached + written, metrics.outputTokenCount or 0, cached)
+    cached = metrics.cache_read_input_token_count or 0
+    written = metrics.cache_write_input_token_count or 0
+    return Usage((metrics.input_token_count or 0) + cached + written, metrics.output_token_count or 0, cached)
 
 
 class UnknownWatch(_Framed):

@@ -112,23 +112,23 @@ def _name(value: object) -> str | None:
     return value.partition(":")[0].rpartition("#")[2] if isinstance(value, str) else None
 
 
-class Tokens(msgspec.Struct, gc=False):
+class Tokens(msgspec.Struct, gc=False, rename="camel"):
     """`usage` of Converse and, by their other names, of the models that answer as their makers' APIs do."""
 
-    inputTokens: Count | None = None  # noqa: N815 - the wire's names
-    outputTokens: Count | None = None  # noqa: N815
-    cacheReadInputTokens: Count | None = None  # noqa: N815
-    cacheWriteInputTokens: Count | None = None  # noqa: N815
     input_tokens: Count | None = None
     output_tokens: Count | None = None
     cache_read_input_tokens: Count | None = None
-    cache_creation_input_tokens: Count | None = None
+    cache_write_input_tokens: Count | None = None
+    own_input: Count | None = msgspec.field(default=None, name="input_tokens")
+    own_output: Count | None = msgspec.field(default=None, name="output_tokens")
+    own_read: Count | None = msgspec.field(default=None, name="cache_read_input_tokens")
+    own_written: Count | None = msgspec.field(default=None, name="cache_creation_input_tokens")
 
 
-class Answer(msgspec.Struct, gc=False):
+class Answer(msgspec.Struct, gc=False, rename="camel"):
     """A plain answer: Converse's, or what an invoked model wrote."""
 
-    stopReason: object = None  # noqa: N815
+    stop_reason: object = None
     model: object = None
     usage: msgspec.Raw = msgspec.Raw(b"")
 
@@ -146,10 +146,10 @@ def usage_of(raw: msgspec.Raw) -> Usage | None:
     tokens = read(_TOKENS, raw) if len(raw) > 4 else None
     if tokens is None:
         return None
-    cached = tokens.cacheReadInputTokens or tokens.cache_read_input_tokens or 0
-    written = tokens.cacheWriteInputTokens or tokens.cache_creation_input_tokens or 0
+    cached = tokens.cache_read_input_tokens or tokens.own_read or 0
+    written = tokens.cache_write_input_tokens or tokens.own_written or 0
     return Usage(
-        input=(tokens.inputTokens or tokens.input_tokens or 0) + cached + written,
-        output=tokens.outputTokens or tokens.output_tokens or 0,
+        input=(tokens.input_tokens or tokens.own_input or 0) + cached + written,
+        output=tokens.output_tokens or tokens.own_output or 0,
         cached=cached,
     )

@@ -6,9 +6,13 @@ rounded. Strings keep their code points (no Unicode normalisation: a model reads
 read otherwise than others has no canonical form: members given twice, half characters, what is no strict JSON.
 """
 
+from collections.abc import Container
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 
 import msgspec
+
+from seawall.dialects.base import Never
+from seawall.types import Facts, Safety
 
 # Exact, or an error: then the body has no canonical form.
 _EXACT = Context(prec=10**6, Emin=-(10**9), Emax=10**9, traps=[InvalidOperation, Overflow, Inexact])
@@ -30,6 +34,19 @@ def _number(text: str) -> object:
 
 
 _DECODER = msgspec.json.Decoder(float_hook=_number)
+
+
+def readable(
+    facts: Facts, body: bytes, kept: Container[str], without: frozenset[str]
+) -> tuple[dict[str, object], bytes] | Never:
+    """The members and the canonical form of a request whose answer may be kept at all. kept: operations whose answers
+    are."""
+    if facts.operation not in kept:
+        return Never("operation")
+    if facts.pinned or facts.safety is not Safety.SAFE_BILLED:
+        return Never("state or effects")
+    read = canonical(body, without)
+    return Never("body") if read is None or not facts.model else read
 
 
 def canonical(body: bytes, without: frozenset[str]) -> tuple[dict[str, object], bytes] | None:

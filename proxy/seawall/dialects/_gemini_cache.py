@@ -4,12 +4,12 @@ their own, and so keys of their own: nothing is ever told in another form.
 
 from collections.abc import Iterable
 
-from seawall.dialects._canonical import canonical
+from seawall.dialects._canonical import readable
 from seawall.dialects._gemini_facts import ARRAY
 from seawall.dialects._openai_cache import is_zero
 from seawall.dialects._replay import Object, Unjoinable, decode, events, objects
 from seawall.dialects.base import Finish, Form, Material, Never
-from seawall.types import Facts, Safety
+from seawall.types import Facts
 
 # Who asks, for Vertex AI's bills.
 NO_MATTER = frozenset({"labels"})
@@ -17,13 +17,11 @@ NO_MATTER = frozenset({"labels"})
 
 def material(facts: Facts, body: bytes) -> Material | Never:
     """See `Dialect.cache_material`."""
-    if facts.operation not in ("generate", "embeddings") or facts.framing == ARRAY:
+    if facts.framing == ARRAY:
         return Never("operation")
-    if facts.pinned or facts.safety is not Safety.SAFE_BILLED:
-        return Never("state or effects")
-    read = canonical(body, NO_MATTER)
-    if read is None or not facts.model:
-        return Never("body")
+    read = readable(facts, body, ("generate", "embeddings"), NO_MATTER)
+    if isinstance(read, Never):
+        return read
     found, asked = read
     # The API takes both ways to write it.
     config = found.get("generationConfig", found.get("generation_config"))

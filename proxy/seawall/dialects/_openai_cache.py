@@ -1,10 +1,10 @@
 """What may be kept of OpenAI's dialect, under which key, and in which forms it can be given again (SEMANTICS §6)."""
 
 from seawall.dialects import _chat_replay, _responses_replay
-from seawall.dialects._canonical import canonical
+from seawall.dialects._canonical import readable
 from seawall.dialects._replay import Object, Unjoinable, decode, objects
 from seawall.dialects.base import Finish, Form, Material, Never
-from seawall.types import Facts, Safety
+from seawall.types import Facts
 
 _KEPT = frozenset({"chat", "responses", "completions", "embeddings"})
 
@@ -19,13 +19,9 @@ _NORMAL = ("stop", "tool_calls", "function_call")
 
 def material(facts: Facts, body: bytes) -> Material | Never:
     """See `Dialect.cache_material`."""
-    if facts.operation not in _KEPT:
-        return Never("operation")
-    if facts.pinned or facts.safety is not Safety.SAFE_BILLED:
-        return Never("state or effects")
-    read = canonical(body, NO_MATTER)
-    if read is None or not facts.model:
-        return Never("body")
+    read = readable(facts, body, _KEPT, NO_MATTER)
+    if isinstance(read, Never):
+        return read
     found, asked = read
     if found.get("store") is True:
         # The agent wants it kept there; where it says nothing (the default of responses), it need not be a new one.

@@ -108,7 +108,7 @@ class Bedrock:
         if cut is not None:
             return cut
         if facts.operation == "converse" and (b"_filtered" in body or b"malformed_" in body or b"guardrail_" in body):
-            reason = answer_of(body).stopReason
+            reason = answer_of(body).stop_reason
             code = STOPPED.get(reason) if isinstance(reason, str) else None
             return None if code is None else Fault(code, f"{status} with stopReason {reason}", status)
         return None

@@ -25,10 +25,12 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 TOKEN_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+MODEL_PATTERN = r"^([^*\s]+\*?|\*)$"
 FORMS = {
     NAME_PATTERN: "lower-case letters, digits, `-` and `.`, as Kubernetes names its objects",
     LABEL_PATTERN: "at most 63 lower-case letters, digits and `-`",
     TEXT_PATTERN: "text without control characters",
+    MODEL_PATTERN: "a name without blanks, or the beginning of names with one `*` behind it",
     TOKEN_PATTERN: "letters, digits and `-`, without blanks and colons",
 }
 """What the patterns ask for, for people."""

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, Strict
 from pydantic_core import PydanticCustomError
 
 from seawall.policy.blocks import (
+    MODEL_PATTERN,
     Block,
     Label,
     Name,
@@ -200,7 +201,7 @@ class ClusterUpstream(Document):
 # --- AgentRoute -----------------------------------------------------------------------------------------------------
 
 
-ModelPattern = Annotated[str, Field(max_length=256, pattern=r"^([^*\s]+\*?|\*)$")]
+ModelPattern = Annotated[str, Field(max_length=256, pattern=MODEL_PATTERN)]
 """A model's name, or the beginning of names with a * behind it."""
 
 
