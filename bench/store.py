@@ -53,7 +53,7 @@ def answer(number: int) -> Entry:
     headers = [(b"content-type", b"application/json"), (b"x-request-id", b"req-%d" % number)]
     now = _CLOCK.wall()
     return Entry(
-        status=200, headers=headers, pieces=(body,), stored_at=now, requested_at=now, responded_at=now,
+        status=200, headers=headers, pieces=(body,), requested_at=now, responded_at=now,
         fresh_seconds=86400.0, route="chat", upstream="openai", model="gpt-4o", dialect="OpenAI",
     )  # fmt: skip
 

@@ -132,11 +132,12 @@ class Attempts:
         if timeouts.request_set:
             # An Upstream's own limit on the whole call, tighter than the rule's, ends the attempt there only.
             limit = soonest(limit, (call.received + timeouts.request, Code.TIMEOUT_ATTEMPT))
+        late = call.deadline if call.plan.timeouts.request_set and not call.flight else None
         return Terms(
             timeouts,
             started,
             fixed=soonest((call.deadline, Code.TIMEOUT_REQUEST), limit),
-            committed=soonest((call.deadline if call.plan.timeouts.request_set else None, Code.TIMEOUT_REQUEST), limit),
+            committed=soonest((late, Code.TIMEOUT_REQUEST), limit),
             hold=attempt.hold,
             content_first=attempt.raced,
             min_progress=call.plan.min_progress,

@@ -157,6 +157,8 @@ class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     received: float
     deadline: float | None
     sdk_retries: int = 0
+    flight: bool = False
+    """Several agents may read the answer, each until its own deadline; this one's counts up to the commit."""
 
 
 @dataclass(slots=True)
@@ -180,11 +182,17 @@ class Ledger:
     stream: bool = False
     usage: Usage | None = None
     skipped: list[str] = field(default_factory=list)
+    cache: str = ""
+    """What the cache did for it: see types.CallEnded; "" where the rule has none."""
+    saved: Usage | None = None
+    """Tokens that were billed to another call, and not to this one."""
+    notes: Headers = field(default_factory=list)
+    """Fields for the agent beside `x-seawall-*`: Age, Cache-Status."""
 
     @property
     def failed(self) -> bool:
         """Whether the agent got an error, or half an answer. What a provider's filter withheld from a good answer is
         no failure: it came as the provider wrote it."""
-        if self.outcome is Outcome.STATIC:
+        if self.outcome in (Outcome.STATIC, Outcome.STALE):
             return False
         return self.fault is not None and not (self.fault.code is Code.CONTENT_POLICY and self.status < 400)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from seawall import __version__
 from seawall.arguments import Option, add, address, one_of, policies, seconds, shipped, size, take, whole
+from seawall.cache_options import OPTIONS as CACHE
 from seawall.terminal import Unusable, default_socket
 
 EXIT_CODES = """exit codes:
@@ -191,9 +192,9 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = command("serve", _serve, "run the proxy under a policy", _SERVE_EXAMPLES)
     _policy_option(serve)
-    add(serve, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("json"), _DRAIN, _BUFFER_BUDGET)
+    add(serve, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("json"), _DRAIN, _BUFFER_BUDGET, *CACHE)
     demo = command("demo", _demo, "run the proxy before a lab whose upstreams fail, to see it work", _DEMO_EXAMPLES)
-    add(demo, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("text"), _DRAIN, _BUFFER_BUDGET, _LAB)
+    add(demo, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("text"), _DRAIN, _BUFFER_BUDGET, _LAB, *CACHE)
     check = command("check", _check, "print every error of policy files", _CHECK_EXAMPLES)
     check.add_argument("files", nargs="+", metavar="FILE", help="a policy file, or a folder of them")
     explain = command("explain", _explain, "tell what would happen to a request, and why", _EXPLAIN_EXAMPLES)

@@ -31,7 +31,7 @@ from seawall.runtime import (
     Target,
     Upstream,
 )
-from seawall.settings import breaker_settings, plan_hedging, plan_static, plan_timeouts, retry_settings
+from seawall.settings import breaker_settings, cache_settings, plan_hedging, plan_static, plan_timeouts, retry_settings
 from seawall.upstream.connect import Endpoint, environment_proxy
 from seawall.upstream.credential import Credential, InjectedKey, KeyFile
 from seawall.upstream.sigv4 import SIGNATURE_FIELDS, AccessKeys, Signature, Source
@@ -215,6 +215,8 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
         keep_alive=streaming.keep_alive,
         hedging=plan_hedging(settings),
         static=plan_static(settings),
+        cache=cache_settings(settings),
+        stale=settings.stale_cache,
         offline=settings.offline,
         sticky=settings.sticky,
         fixed_order=tuple(group[0] for group in groups) if all(len(group) == 1 for group in groups) else None,

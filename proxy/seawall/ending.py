@@ -37,7 +37,11 @@ def fall_back(run: Run, fault: Fault, created: int) -> bool:
     call, ledger, static = run.call, run.ledger, run.call.plan.static
     if run.shadow is not None:
         run.shadow.fell(fault)
-    if static is None or not fault.rule.outage:
+    if not fault.rule.outage:
+        return False
+    if run.reserve is not None and run.reserve.give(run, fault):
+        return True
+    if static is None:
         return False
     text = filled(static.text, {"model": call.facts.model, "requestId": call.id, "code": fault.code.value})
     problem = problem_of(run, fault)

@@ -8,6 +8,7 @@ import asyncio
 from functools import partial
 
 from seawall.attempt import Attempt, Attempts
+from seawall.cached import Cached, Stores
 from seawall.call import Buffers, Call
 from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng, system_rng
@@ -37,13 +38,17 @@ class Engine:
     def __init__(self, pool: Pool, clock: Clock, rng: Rng, observe: Observer, buffers: Buffers) -> None:
         self._clock = clock
         self._rng = rng
+        self._observe = observe
         self._candidates = Candidates(clock, rng, observe)
         self._settlement = Settlement(clock, rng, observe)
+        self._buffers = buffers
         self._attempts = Attempts(pool, clock, buffers)
         self._racing = Racing(self._attempts, self._candidates, self._settlement, clock, observe)
         self.shadows = Shadows(clock, system_rng(), observe)
         self.wake = self._attempts.wake
         """Calls whose place a reload has granted go on."""
+        self.cached: Cached | None = None
+        """There where a policy has a cache."""
         self.offline: set[str] = set()
         """Routes that an operator has taken offline; "" stands for all."""
         self.calls = 0
@@ -55,27 +60,23 @@ class Engine:
         """Have calls to candidates of other dialects translated."""
         self._attempts.translator = self._candidates.translator = translator
 
+    def cache_in(self, stores: Stores) -> Cached:
+        """Answer calls from what is kept, where their rules say so."""
+        if self.cached is None:
+            self.cached = Cached(stores, self._clock, self._buffers, self._observe, self._answer, self._fly)
+        return self.cached
+
     # -- a call ----------------------------------------------------------------------------------------------------
 
     async def run(self, call: Call, agent: Agent) -> None:
         """Answer one call. Raises nothing but CancelledError, when the agent has gone."""
-        order = self._candidates.order(call)
-        run = Run(call, agent, order[0], order)
-        seconds = call.plan.keep_alive
-        if seconds is not None and call.facts.stream and call.plan.dialect.keep_alive:
-            run.keep_alive = KeepAlive(call, agent, self._clock, seconds)
-        if call.plan.shadow is not None:
-            by_hand = self.is_offline(call.plan) and not call.plan.offline
-            run.shadow = follow(self.shadows, call, by_hand=by_hand)
+        run = Run(call, agent, call.plan.groups[0][0], [])
         self.calls += 1
         try:
-            fault = self._offline(call) or self._candidates.first(run) or await self._try(run)
-            if fault is not None and fall_back(run, fault, int(self._clock.wall())):
-                pass
-            elif run.kept is not None:
-                await self._pass_on(run, run.kept)
-            elif fault is not None:
-                refuse(run, fault)
+            if call.plan.cache is None or self.cached is None:
+                await self._answer(run)
+            else:
+                await self.cached.answer(run)
         except asyncio.CancelledError:
             run.ledger.fault = Fault(Code.DRAINING if agent.cut else Code.AGENT_GONE)
             if agent.cut:
@@ -90,6 +91,40 @@ class Engine:
             self.calls -= 1
             self._close(run)
             self._settlement.tell(run)
+
+    async def _fly(self, run: Run) -> None:
+        """The same for a flight of the cache's (flight.py), whose readers tell of it."""
+        try:
+            await self._answer(run)
+        except asyncio.CancelledError:
+            run.ledger.fault = run.ledger.fault or Fault(Code.AGENT_GONE)
+            raise
+        except Exception:
+            run.ledger.fault = fault = Fault(Code.INTERNAL)
+            if not run.committed:
+                refuse(run, fault)
+            raise
+        finally:
+            self._close(run)
+
+    async def _answer(self, run: Run) -> None:
+        """Have the upstreams answer, or whatever stands in for them."""
+        call = run.call
+        order = self._candidates.order(call)
+        run.primary, run.left = order[0], order
+        seconds = call.plan.keep_alive
+        if seconds is not None and call.facts.stream and call.plan.dialect.keep_alive:
+            run.keep_alive = KeepAlive(call, run.agent, self._clock, seconds)
+        if call.plan.shadow is not None:
+            by_hand = self.is_offline(call.plan) and not call.plan.offline
+            run.shadow = follow(self.shadows, call, by_hand=by_hand)
+        fault = self._offline(call) or self._candidates.first(run) or await self._try(run)
+        if fault is not None and fall_back(run, fault, int(self._clock.wall())):
+            pass
+        elif run.kept is not None:
+            await self._pass_on(run, run.kept)
+        elif fault is not None:
+            refuse(run, fault)
 
     async def _try(self, run: Run) -> Fault | None:
         """Attempts until there is a good answer (None), or the fault that ends the call."""

@@ -144,6 +144,8 @@ class Code(enum.Enum):
     BODY_TOO_LARGE = "BODY_TOO_LARGE"
     UPGRADE_REFUSED = "UPGRADE_REFUSED"
     NO_CANDIDATE = "NO_CANDIDATE"
+    NOT_CACHED = "NOT_CACHED"
+    """The agent wants a kept answer and no other (RFC 9111 §5.2.1.7), and there is none."""
     INTERNAL = "INTERNAL"
 
     @property
@@ -287,7 +289,11 @@ RULES: dict[Code, Rule] = {
         "read the answer faster, or raise timeouts.agentWrite",
     ),
     Code.BREAKER_OPEN: _own(
-        503, Category.RESOURCE_EXHAUSTION, "retry later; its upstreams are failing", recoverable=True
+        503,
+        Category.RESOURCE_EXHAUSTION,
+        "retry later; its upstreams are failing",
+        recoverable=True,
+        failover=Failover.YES,
     ),
     Code.QUEUE_FULL: _own(
         503, Category.RESOURCE_EXHAUSTION, "retry later, or raise concurrency", recoverable=True, failover=Failover.YES
@@ -307,6 +313,7 @@ RULES: dict[Code, Rule] = {
     Code.NO_CANDIDATE: _own(
         503, Category.RESOURCE_EXHAUSTION, "add an upstream that can serve this request", failover=Failover.YES
     ),
+    Code.NOT_CACHED: _own(504, Category.VALIDATION, "ask without Cache-Control: only-if-cached"),
     Code.INTERNAL: _own(500, Category.UNKNOWN, "report this as a bug, with the request id", recoverable=True),
 }
 

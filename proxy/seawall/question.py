@@ -20,7 +20,7 @@ class Questions:
 
     def __init__(self, plan: Plan, settings: CacheSettings, secret: bytes, identity: str) -> None:
         self._plan = plan
-        self._settings = settings
+        self.settings = settings
         self._candidates: list[Candidate] = [candidate for group in plan.groups for candidate in group]
         targets = [candidate.target for candidate in self._candidates]
         self._fields = frozenset(plan.dialect.cache_fields)
@@ -59,7 +59,7 @@ class Questions:
             plan, targets = self._plan, tuple(_target(candidate, model) for candidate in self._candidates)
             dialect = plan.dialect
             rule = Rule(plan.route, plan.rule, dialect.name, targets, dialect.credential_parameters())
-            known = self._keys[model] = Keys(rule, self._settings)
+            known = self._keys[model] = Keys(rule, self.settings)
         return known
 
 

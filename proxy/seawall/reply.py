@@ -55,6 +55,7 @@ def told(call: Call, ledger: Ledger) -> Headers:
         (b"x-seawall-model", field_value(ledger.model)),
         (b"x-seawall-attempts", b"%d" % ledger.attempts),
         (b"x-seawall-service-level", ledger.service_level.value.encode()),
+        *ledger.notes,
     ]
 
 
@@ -73,7 +74,12 @@ def opening(call: Call) -> Headers:
 
 def closing(call: Call, ledger: Ledger) -> Headers:
     """Fields that a stream which was opened early has in its trailers: those of ours that were not known then."""
-    return [field for field in told(call, ledger) if field[0] != b"x-seawall-request-id"]
+    return [field for field in told(call, ledger) if field[0].lower() in _OURS and field[0] != b"x-seawall-request-id"]
+
+
+def without_told(headers: Headers) -> Headers:
+    """An answer's fields without those of ours that are about the call which it was an answer to."""
+    return [field for field in headers if field[0].lower() not in _OURS_AND_ADVICE]
 
 
 def field_value(text: str) -> bytes:

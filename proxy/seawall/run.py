@@ -2,15 +2,24 @@
 it back at the call's end."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from seawall.attempt import Attempt
 from seawall.call import Call, Ledger
 from seawall.core.retry import Retry
+from seawall.faults import Fault
 from seawall.keep_alive import KeepAlive
 from seawall.runtime import Candidate
 from seawall.shadow import Trace
 from seawall.types import Agent, Headers
 from seawall.visit import Visit
+
+
+class Reserve(Protocol):
+    """A stale answer from the cache."""
+
+    def give(self, run: "Run", fault: Fault) -> bool:
+        """Answer with it, if it may be given still; `fault`: why no upstream has one."""
 
 
 @dataclass(slots=True)
@@ -35,11 +44,16 @@ class Run:
     """For a stream, where the policy has one."""
     committed: bool = False
     """The agent's answer has begun: nothing can be changed any more."""
+    reserve: "Reserve | None" = None
+    """A kept answer for the case that nobody has one."""
+    work: "Run | None" = None
+    """Of the flight that asks in its stead, where one does: see flight.py."""
 
     @property
     def opened(self) -> bool:
         """The agent has a head of ours, and comments: no other status can be told any more, but all else is open."""
-        return self.keep_alive is not None and self.keep_alive.opened
+        keep_alive = self.keep_alive if self.work is None else self.work.keep_alive
+        return keep_alive is not None and keep_alive.opened
 
     def begin(self, status: int, headers: Headers, *, reason: bytes = b"") -> None:
         """Commit: begin the agent's answer, or go on with one that has been opened."""

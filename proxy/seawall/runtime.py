@@ -13,6 +13,7 @@ from seawall.clock import Rng
 from seawall.core.breaker import Breaker, BreakerSettings
 from seawall.core.budget import Budget, HedgeBudget
 from seawall.core.by_model import Breakers, LatenciesOf
+from seawall.core.cache import CacheSettings
 from seawall.core.cooldown import Cooldowns
 from seawall.core.health import Health
 from seawall.core.latency import Latencies
@@ -221,6 +222,10 @@ class Plan:
     """No upstream is asked."""
     static: Static | None = None
     """The answer when nobody else has one."""
+    cache: CacheSettings | None = None
+    """None: no answer is kept, and calls cost nothing more."""
+    stale: bool = False
+    """A kept answer that is stale comes before the static one."""
     sticky: bool = False
     """A conversation stays with the upstream that answered it."""
     fixed_order: tuple[Candidate, ...] | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvloop
 
+from seawall.cache_options import places
 from seawall.policy import EffectivePolicy
 from seawall.reload import read
 from seawall.service import Address, Options, Service
@@ -100,4 +101,5 @@ def _options(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> Optio
         log_format=arguments.log_format,
         drain_seconds=arguments.drain,
         buffer_budget=arguments.buffer_budget,
+        cache=places(arguments),
     )

@@ -10,7 +10,7 @@ import importlib
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from seawall.reload import Reloader
 from seawall.runtime import Runtime
 from seawall.server.agent import AgentHandler
 from seawall.server.listener import Server, serve
+from seawall.store.places import Places, Stores
 from seawall.telemetry.access_log import AccessLog
 from seawall.telemetry.labels import PolicyNames
 from seawall.telemetry.lines import LineWriter
@@ -79,6 +80,7 @@ class Options:
     log_format: str = "json"
     drain_seconds: float = 25.0
     buffer_budget: int = 64 * 1024 * 1024
+    cache: Places = field(default_factory=Places)
 
 
 class Events:
@@ -108,6 +110,7 @@ class Service:
         self._pool = Pool(clock)
         self._runtime: Runtime | None = None
         self._translator: Translator | None = None
+        self._stores = Stores(options.cache, clock)
         self.engine = Engine(self._pool, clock, system_rng(), self.events, self._buffers)
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -136,6 +139,7 @@ class Service:
     def prepare(self, policy: EffectivePolicy) -> None:
         """Import what a policy needs and the process does not have yet; may be called from another thread, since that
         can take seconds. Raises OSError where it is not installed."""
+        self._stores.require(policy.stores)
         if policy.signed:
             sigv4.require()
         if policy.translated:
@@ -149,6 +153,8 @@ class Service:
         if self._translator is not None:
             self._translator.prepare(compiled.runtime.foreign())
             self.engine.translate_by(self._translator)
+        if policy.stores:
+            self.engine.cache_in(self._stores).prepare(compiled.runtime.plans)
         self._runtime = compiled.runtime
         self.engine.wake(compiled.granted)
         names = _names(compiled.runtime)
@@ -190,6 +196,9 @@ class Service:
         self.view.draining = True
         if self._ingress is not None:
             await self._ingress.close(grace)
+        if self.engine.cached is not None:
+            await self.engine.cached.close()
+        await self._stores.close()
         await self._pool.close()
         if self._admin is not None:
             await self._admin.close()

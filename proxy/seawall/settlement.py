@@ -63,7 +63,7 @@ class Settlement:
 
     def tell(self, run: Run) -> None:
         """The one event of a call."""
-        call, ledger, now = run.call, run.ledger, self._clock.now()
+        call, ledger, now, work = run.call, run.ledger, self._clock.now(), run.work or run
         until = now if ledger.committed is None else ledger.committed
         first = ledger.first_content
         self._observe(
@@ -85,14 +85,16 @@ class Settlement:
                 stream=ledger.stream,
                 service_level=ledger.service_level,
                 seconds=now - call.received,
-                first_content_seconds=None if first is None else first - call.received,
+                first_content_seconds=None if first is None else max(0.0, first - call.received),
                 overhead_seconds=max(0.0, until - call.received - ledger.waited),
                 request_bytes=call.body.size,
                 answer_bytes=run.agent.sent_bytes,
                 usage=ledger.usage,
                 skipped=tuple(ledger.skipped),
-                opened=True if run.opened else UNSET,
-                keep_alives=UNSET if run.keep_alive is None else run.keep_alive.comments or UNSET,
-                shadow=UNSET if run.shadow is None else run.shadow.told,
+                opened=True if work.opened else UNSET,
+                keep_alives=UNSET if work.keep_alive is None else work.keep_alive.comments or UNSET,
+                shadow=UNSET if work.shadow is None else work.shadow.told,
+                cache=ledger.cache or UNSET,
+                saved=ledger.saved or UNSET,
             )
         )

@@ -204,6 +204,22 @@ class CallEnded(msgspec.Struct, frozen=True):
     """The agent got a head of ours while its stream was held back, so that its status says nothing."""
     keep_alives: int | msgspec.UnsetType = msgspec.UNSET
     """Comments that kept it waiting."""
+    cache: str | msgspec.UnsetType = msgspec.UNSET
+    """What the cache did, where the rule has one: `hit`, `stale`, `miss`, `revalidated`, `coalesced`, `bypass`."""
+    saved: Usage | msgspec.UnsetType = msgspec.UNSET
+    """Tokens of its answer that were billed to another call."""
+
+
+class AnswerKept(msgspec.Struct, frozen=True):
+    """An upstream's answer was kept in the cache, or could not be."""
+
+    route: str
+    upstream: str
+    model: str
+    why: str
+    """"" where it was kept; else why not: `sets a cookie`, …."""
+    size: int
+    """Bytes of body and fields."""
 
 
 class BreakerMoved(msgspec.Struct, frozen=True):
@@ -269,7 +285,17 @@ class Reloaded(msgspec.Struct, frozen=True):
     errors: tuple[str, ...] = ()
 
 
-Event = AttemptEnded | CallEnded | BreakerMoved | CredentialParked | CoolingDown | Raced | Reloaded | ShadowMoved
+Event = (
+    AnswerKept
+    | AttemptEnded
+    | CallEnded
+    | BreakerMoved
+    | CredentialParked
+    | CoolingDown
+    | Raced
+    | Reloaded
+    | ShadowMoved
+)
 
 
 class Observer(Protocol):

@@ -71,6 +71,14 @@ async def test_anthropic_takes_it_for_an_answer(tmp_path: Path, stream: bool) ->
             assert (done.usage.input_tokens, done.usage.output_tokens) == (0, 0)
 
 
+async def test_an_open_breaker_is_an_outage(tmp_path: Path) -> None:
+    async with lab() as upstreams, proxy(policy(upstreams), tmp_path) as running, agent(running) as client:
+        upstreams.script(["500"], repeat=True)
+        answers = [await client.post(CHAT, json=chat()) for _ in range(12)]
+        assert {answer.headers["x-seawall-outcome"] for answer in answers} == {"static"}
+        assert "BREAKER_OPEN" in {call.fault for call in running.calls}
+
+
 async def test_by_default_it_is_the_agents_usual_error_with_the_policys_words(tmp_path: Path) -> None:
     rule = AWAY.replace("status: %d, ", "")
     async with lab() as upstreams, proxy(policy(upstreams, rule=rule), tmp_path) as running:

@@ -14,6 +14,7 @@ from seawall.core.cache_fields import LONGEST
 from seawall.types import Headers, Usage
 
 NAME = b"seawall"
+CACHED_USAGE = (b"x-seawall-usage", b"cached")
 
 
 def age_field(age: float) -> tuple[bytes, bytes]:
@@ -68,7 +69,7 @@ def _status(parts: list[bytes]) -> tuple[bytes, bytes]:
 
 def usage_fields(usage: Usage | None) -> Headers:
     """The mark of an answer whose usage was billed before, or is billed to the call that it waited for."""
-    return [(b"x-seawall-usage", b"cached")] if usage is not None else []
+    return [CACHED_USAGE] if usage is not None else []
 
 
 def billed(usage: Usage | None, *, cached: bool) -> Usage | None:

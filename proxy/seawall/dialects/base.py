@@ -62,19 +62,22 @@ class Material:
     """What a request that may be answered from the cache gives to its key.
 
     body: canonical, and without the members that change no answer. deterministic: the same request is meant to get the
-    same answer.
+    same answer. by_http: answers say themselves how they may be kept, as RFC 9111 has it.
     """
 
     body: bytes
     deterministic: bool
     form: Form = Form.PLAIN
+    by_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """An answer to this request is never kept, whatever the policy says. why: for logs."""
+    """An answer to this request is never kept, whatever the policy says. why: for logs. by_http: RFC 9111 has a say in
+    what its answer means for those that are kept."""
 
     why: str
+    by_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)

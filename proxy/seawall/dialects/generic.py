@@ -105,7 +105,9 @@ class Generic:
 
     def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
         """GET and HEAD, for which RFC 9111 has the rules; what another method's body means, nobody here knows."""
-        return Material(b"", deterministic=True) if facts.safety is Safety.SAFE else Never("not a read")
+        if facts.safety is Safety.SAFE:
+            return Material(b"", deterministic=True, by_http=True)
+        return Never("not a read", by_http=True)
 
     def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
         return Finish()

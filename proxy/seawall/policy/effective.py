@@ -200,6 +200,12 @@ class EffectivePolicy:
     revision: str
 
     @property
+    def stores(self) -> frozenset[str]:
+        """Kinds of stores in which some rule keeps answers."""
+        rules = (rule for route in self.routes for rule in route.rules)
+        return frozenset(rule.settings.cache.store for rule in rules if rule.settings.cache is not None)
+
+    @property
     def signed(self) -> bool:
         """Whether requests to some upstream are signed."""
         return any(upstream.auth.type == "AWSSigV4" for upstream in self.upstreams.values())

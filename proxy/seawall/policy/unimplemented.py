@@ -28,13 +28,6 @@ class Gap:
 _DIALECTS = frozenset({"AzureOpenAI", "Snowflake", "Databricks", "BigQuery", "Trino", "ClickHouse"})
 
 NOT_IMPLEMENTED = (
-    Gap(_ROUTE_BLOCKS, "cache"),
-    Gap(
-        tuple(f"{block}.fallback" for block in _ROUTE_BLOCKS),
-        "type",
-        frozenset({"StaleCache"}),
-        hint="StaticResponse works already",
-    ),
     Gap(_UPSTREAM_BLOCKS, "rateLimit", hint="concurrency works already"),
     Gap(_UPSTREAM_BLOCKS, "healthCheck", hint="circuitBreaker works already"),
     Gap(("*Upstream spec",), "dialect", _DIALECTS, hint="Generic passes any HTTP API through"),

@@ -19,13 +19,12 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     pieces: tuple[bytes, ...]
     """The body as it came: a stream's events one by one, any other body as one piece."""
     stream: bool = False
-    stored_at: float
     requested_at: float
     """When the request that brought it was sent, and when its answer's head came: RFC 9111 §4.2.3 corrects the age
     with the two."""
     responded_at: float
     fresh_seconds: float
-    """From `stored_at`."""
+    """From `responded_at`; may be below 0."""
     keep_seconds: float = 0.0
     """How much longer it may serve while stale: for revalidation, or in an outage."""
     must_revalidate: bool = False
@@ -43,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     @property
     def expires_at(self) -> float:
         """From then on it is of no use to anybody."""
-        return self.stored_at + self.fresh_seconds + self.keep_seconds
+        return self.responded_at + self.fresh_seconds + self.keep_seconds
 
     @property
     def size(self) -> int:

@@ -119,8 +119,8 @@ class Guarded:
     def __repr__(self) -> str:
         return f"Guarded({self._store!r})"
 
-    async def get(self, key: bytes) -> Entry | None:
-        """The entry, or None: there is none, or it cannot be had in time."""
+    async def get(self, key: bytes, within: float | None = None) -> Entry | None:
+        """The entry, or None: there is none, or it cannot be had in time. within: seconds, else the bounds' timeout."""
         if self._instant:
             return await self._store.get(key)
         if self._closed:
@@ -128,7 +128,7 @@ class Guarded:
         if key in self._queue:
             entry = self._queue[key]
             return entry if entry is not None and self._clock.wall() < entry.expires_at else None
-        ask = self._begin("get", self._bounds.timeout)
+        ask = self._begin("get", self._bounds.timeout if within is None else within)
         if ask is None:
             return None
         return await self._within(ask, self._spawn(ask, partial(self._store.get, key)))

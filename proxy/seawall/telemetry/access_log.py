@@ -12,6 +12,7 @@ from msgspec import structs
 
 from seawall.telemetry.redact import redact
 from seawall.types import (
+    AnswerKept,
     AttemptEnded,
     BreakerMoved,
     CallEnded,
@@ -63,7 +64,9 @@ class AccessLog:
                 event = self._looked_through(event)
             warn = event.fault and event.fault not in _AGENT_FAULTS
             self._put(self._line(_CALL_WARN if warn else _CALL_INFO, event))
-        elif not isinstance(event, AttemptEnded) or event.result != "ok":
+        elif isinstance(event, AnswerKept) or (isinstance(event, AttemptEnded) and event.result == "ok"):
+            pass  # the call's own line says enough
+        else:
             self._put(self._line(_head(*_named(event)), _mapped(event, redact)))
 
     def _looked_through(self, event: CallEnded) -> CallEnded:
@@ -127,6 +130,8 @@ def _named(event: Event) -> tuple[str, str]:
             return "reload", "error" if event.errors else "info"
         case CallEnded():
             return "call", "info"
+        case AnswerKept():
+            return "kept", "info"
 
 
 def _shortened(text: str) -> str:

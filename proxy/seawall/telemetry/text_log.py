@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from seawall.telemetry.access_log import Sink
 from seawall.telemetry.redact import redact
 from seawall.types import (
+    AnswerKept,
     AttemptEnded,
     BreakerMoved,
     CallEnded,
@@ -68,7 +69,7 @@ def _words(event: Event) -> tuple[str, str, str]:
     match event:
         case CallEnded():
             return str(event.status), _call(event), _shade(event)
-        case AttemptEnded(result="ok"):
+        case AttemptEnded(result="ok") | AnswerKept():
             return "", "", ""
         case AttemptEnded():
             return ("retry" if event.next else "failed"), _attempt(event), _YELLOW if event.next else _RED

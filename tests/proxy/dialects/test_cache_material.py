@@ -146,7 +146,9 @@ def test_polls_jobs_and_other_operations_are_never_kept(name: str, method: str, 
 
 def test_reads_of_any_api_are_left_to_http() -> None:
     dialect = REGISTRY["Generic"]
-    assert dialect.cache_material(dialect.read(Head("GET", "/a", []), "/a", b""), b"") == Material(b"", True)
+    assert dialect.cache_material(dialect.read(Head("GET", "/a", []), "/a", b""), b"") == Material(
+        b"", True, by_http=True
+    )
     assert dialect.replayed(dialect.read(Head("GET", "/a", []), "/a", b""), b"x", Form.PLAIN, Form.PLAIN) == b"x"
 
 

@@ -24,7 +24,6 @@ _entries = st.builds(
     headers=st.lists(st.tuples(_bytes, _bytes), max_size=5),
     pieces=st.lists(st.binary(max_size=2000), max_size=8).map(tuple),
     stream=st.booleans(),
-    stored_at=_times,
     requested_at=_times,
     responded_at=_times,
     fresh_seconds=_times,

@@ -1,0 +1,140 @@
+"""One call as a question to the cache: its key, its form, what its agent says of kept answers, and the rules that it
+goes by: RFC 9111's where answers speak for themselves, the policy's for model calls (SEMANTICS §6).
+
+It decides by core/cache*.py, and looks nothing up.
+"""
+
+from dataclasses import dataclass
+
+from seawall.call import Call
+from seawall.core import cache_fields as fields
+from seawall.core import cache_http, cache_model, cache_validation
+from seawall.core.cache import (
+    Bypass,
+    CacheSettings,
+    Decision,
+    Forward,
+    Hit,
+    Keep,
+    OnlyIfCached,
+    Pass,
+    Stored,
+    Why,
+    without,
+)
+from seawall.core.cache_fields import Directives
+from seawall.core.cache_validation import Validation
+from seawall.dialects.base import Finish, Form, Material
+from seawall.faults import Fault
+from seawall.question import Questions
+from seawall.store.entry import Entry
+from seawall.types import Headers
+
+_CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A call that may be answered from the cache. form: in which its agent wants the answer. http: None where RFC 9111
+    has no say."""
+
+    call: Call
+    key: bytes
+    form: Form
+    settings: CacheSettings
+    directives: Directives
+    http: cache_http.Asked | None
+
+    def look_up(self, entry: Entry | None, now: float, *, others: bool = False) -> Decision:
+        """What to do, given what is kept; others: there are answers, but to requests that differ in what they vary
+        on. now: wall clock."""
+        stored = None if entry is None else stored_of(entry)
+        if self.http is None:
+            return cache_model.look_up(self.directives, stored, self.settings, now)
+        return cache_http.look_up(self.http, stored, self.settings, now, others=others)
+
+    def in_an_outage(self, entry: Entry, now: float) -> Hit | None:
+        """Whether it may be given now that no upstream has an answer."""
+        if self.http is None:
+            return cache_model.in_an_outage(self.directives, stored_of(entry), self.settings, now)
+        return cache_http.in_an_outage(self.http, stored_of(entry), self.settings, now)
+
+    def not_modified(self, entry: Entry) -> bool:
+        """Whether the agent has it already."""
+        return self.http is not None and cache_http.not_modified(self.http, stored_of(entry))
+
+    def keep(
+        self, answer: cache_http.Answer, fault: Fault | None, finish: Finish, *, whole: bool = True, size: int = 0
+    ) -> Keep | Pass:
+        """Whether an upstream's answer is kept. fault: what it means, where it is an error."""
+        if self.http is not None:
+            return cache_http.keep(
+                self.call.head.method, self.http.headers, answer, self.settings, whole=whole, size=size
+            )
+        if fault is not None:
+            return cache_model.keep_refusal(
+                self.directives, fault, answer.headers, self.settings, whole=whole, size=size
+            )
+        return cache_model.keep(
+            self.directives,
+            answer.status,
+            answer.headers,
+            self.settings,
+            unfinished=finish.unfinished,
+            calls_tools=finish.calls_tools,
+            whole=whole,
+            size=size,
+        )
+
+    def validated(self, entry: Entry, answer: cache_http.Answer) -> Validation:
+        """What the answer to a request with the conditions of `entry` means. For those that RFC 9111 has a say in."""
+        assert self.http is not None
+        return cache_validation.validated(self.call.head.method, self.http, stored_of(entry), answer, self.settings)
+
+    def headers_with(self, conditions: Headers) -> Headers:
+        """The request's fields with these conditions in the place of its own."""
+        return without(self.call.head.headers, _CONDITIONS) + conditions
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the agent asks on conditions of its own."""
+        return self.http is not None and any(name.lower() in _CONDITIONS for name, _ in self.call.head.headers)
+
+    def alike(self, other: "Asking") -> bool:
+        """Whether both want the same of kept answers, so that what will do for one does for the other."""
+        return self.directives == other.directives and self.form is other.form
+
+
+def ask(call: Call, questions: Questions) -> Asking | Bypass | OnlyIfCached:
+    """See what a call is to the cache. settings: of its rule."""
+    settings, head, dialect = questions.settings, call.head, call.plan.dialect
+    if not call.body.kept:
+        return Bypass(Forward.BYPASS, Why.TOO_LARGE)
+    material = dialect.cache_material(call.facts, call.body.data)
+    if not isinstance(material, Material):
+        if fields.directives(head.headers, request=True).only_if_cached:
+            return OnlyIfCached()
+        return Bypass(Forward.METHOD if material.by_http else Forward.BYPASS, Why.METHOD)
+    asked: cache_http.Asked | Directives | Bypass | OnlyIfCached
+    if material.by_http:
+        asked = cache_http.ask(head.method, head.headers, body=bool(call.body.data))
+    else:
+        asked = cache_model.ask(head.headers, settings, deterministic=material.deterministic)
+    if isinstance(asked, Bypass | OnlyIfCached):
+        return asked
+    key = questions.key(head, call.facts, call.rest, material)
+    if isinstance(asked, Directives):
+        return Asking(call, key, material.form, settings, asked, None)
+    return Asking(call, key, material.form, settings, asked.directives, asked)
+
+
+def stored_of(entry: Entry) -> Stored:
+    """What decisions need to know of an entry."""
+    return Stored(
+        entry.status,
+        entry.headers,
+        entry.fresh_seconds,
+        entry.requested_at,
+        entry.responded_at,
+        entry.must_revalidate,
+    )
