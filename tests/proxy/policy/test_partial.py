@@ -97,10 +97,10 @@ def test_a_wrong_field_does_not_hide_what_the_fields_beside_it_contradict() -> N
 
 
 def test_a_field_with_a_wrong_value_that_nothing_implements_is_both() -> None:
-    text = f"{VERSION}kind: AgentRoute\nmetadata: {{name: r}}\nspec: {{rules: [{{cache: fast}}]}}\n"
+    text = f"{VERSION}kind: Upstream\nmetadata: {{name: u}}\nspec: {{rateLimit: fast}}\n"
     found = [(i.path, i.message) for i in evaluate(load_text(text)).issues]
-    assert ("spec.rules[0].cache", "must be a mapping of fields, not text") in found
-    assert ("spec.rules[0].cache", "is not implemented yet") in found
+    assert ("spec.rateLimit", "must be a mapping of fields, not text") in found
+    assert ("spec.rateLimit", "is not implemented yet") in found
 
 
 # --- nothing false follows ------------------------------------------------------------------------------------------
