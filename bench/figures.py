@@ -66,6 +66,10 @@ class Figures:
             elif s.name == "one":
                 ratio = s.added_us("seawall") / s.added_us("floor")
                 row("added latency on one connection", ratio, 1.3, "{:.2f} × floor")
+            elif s.name == "hit":
+                row("CPU per answer from the cache", own.cpu_us / floor.cpu_us, 0.5, "{:.2f} × floor")
+            elif s.name == "hit-one":
+                row("answer from the cache, median on one connection", own.p50_us / 1000, 0.4, "{:.2f} ms")
             elif s.name == "held":
                 row("1,000 open streams", own.peak_mib, 130, "{:.0f} MiB")
         row("ready", self.ready_seconds, 1.5, "{:.2f} s")

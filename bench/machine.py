@@ -97,14 +97,14 @@ class Stage:
         """Start one of the programs of this folder."""
         return self.start(name, [sys.executable, str(HERE / script), *arguments], cpu)
 
-    def seawall(self, policy: str, port: int, admin: int, cpu: int = FIRST_CPU) -> Process:
-        """Start `seawall serve` as a user would; `policy` is YAML."""
-        path = self.folder / "policy.yaml"
+    def seawall(self, policy: str, port: int, admin: int, cpu: int = FIRST_CPU, name: str = "seawall") -> Process:
+        """Start `seawall serve` as a user would; `policy` is YAML. name: of this one, where there are several."""
+        path = self.folder / f"{name}.yaml"
         path.write_text(policy)
         listen = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"]
-        socket_path = str(self.folder / "admin.sock")
+        socket_path = str(self.folder / f"{name}.sock")
         command = [sys.executable, "-m", "seawall.cli", "serve", "--policy", str(path), *listen]
-        return self.start("seawall", [*command, "--admin-socket", socket_path], cpu)
+        return self.start(name, [*command, "--admin-socket", socket_path], cpu)
 
     def stop(self) -> None:
         for process in reversed(self._processes):

@@ -8,6 +8,8 @@
   stream  128 connections, 50 content events each, 5 ms apart: CPU per event
   held    1,000 streams open at once: memory
   big     POST of 1 MB (a long context), 16 connections
+  hit     as plain, from the cache of a second proxy whose rule has one
+  hit-one the same on one connection
 
 The floor and the proxy are on the first CPU, load and upstream on the last. Floor and proxy take turns round by round,
 so that a noisy machine disturbs both: trust the ratios. Every answer of the load is compared byte by byte; besides, a
@@ -36,9 +38,12 @@ LOADS = {
     "stream": Load(connections=128, seconds=5, stream=True, gap_ms=5),
     "held": Load(connections=1000, seconds=4, stream=True, gap_ms=100),
     "big": Load(connections=16, seconds=4, body_size=1_000_000),
+    "hit": Load(connections=32, seconds=4),
+    "hit-one": Load(connections=1, seconds=3),
 }
 _PATH = "/v1/chat/completions"
 _SHIPPED_URL = "http://127.0.0.1:9001/v1"
+_CACHE = "\n      cache: {mode: Enabled, ttl: 1h, nondeterministic: Allow}"
 
 
 @dataclass(slots=True)
@@ -86,6 +91,8 @@ class Sides:
     direct: Side
     floor: Side
     seawall: Side
+    cached: Side
+    """Under the same policy with a cache."""
     ready_seconds: float
     idle_mib: float
 
@@ -102,12 +109,14 @@ def _certificates(folder: Path) -> tuple[list[str], str]:
     return ["--cert", names[1], "--key", names[2]], names[0]
 
 
-def policy_for(origin: str, ca: str | None) -> str:
-    """bench/policy.yaml with another upstream in it."""
+def policy_for(origin: str, ca: str | None, *, cache: bool = False) -> str:
+    """bench/policy.yaml with another upstream in it, and perhaps a cache."""
     text = (HERE / "policy.yaml").read_text()
     if _SHIPPED_URL not in text:
         raise Broken(f"bench/policy.yaml does not lead to {_SHIPPED_URL} any more")
     url = f"{origin}/v1"
+    if cache:
+        text = text.rstrip("\n") + _CACHE + "\n"
     return text.replace(
         f"baseURL: {_SHIPPED_URL}", f"baseURL: {url}\n  tls: {{caFile: {ca}}}" if ca else f"baseURL: {url}"
     )
@@ -115,7 +124,7 @@ def policy_for(origin: str, ca: str | None) -> str:
 
 def set_up(where: Stage, tls: bool) -> Sides:
     """Start upstream, floor and proxy, and wait until each has answered."""
-    upstream_port, floor_port, port, admin = free_ports(4)
+    upstream_port, floor_port, port, admin, cached_port, cached_admin = free_ports(6)
     options, ca = _certificates(where.folder) if tls else ([], None)
     origin = f"https://localhost:{upstream_port}" if tls else f"http://127.0.0.1:{upstream_port}"
     upstream = where.python("upstream", "upstream.py", str(upstream_port), *options, cpu=LAST_CPU)
@@ -127,19 +136,25 @@ def set_up(where: Stage, tls: bool) -> Sides:
     proxy = where.seawall(policy_for(origin, ca), port, admin)
     url = f"http://127.0.0.1:{port}{_PATH}"
     ready_seconds = ready(proxy, url)
+    idle = proxy.memory()["VmRSS"]
+    cached = where.seawall(policy_for(origin, ca, cache=True), cached_port, cached_admin, name="cached")
+    cached_url = f"http://127.0.0.1:{cached_port}{_PATH}"
+    ready(cached, cached_url)
     return Sides(
         Side("direct", origin + _PATH, upstream, ca),
         Side("floor", floor_url, floor),
         Side("seawall", url, proxy),
+        Side("seawall", cached_url, cached),
         ready_seconds,
-        proxy.memory()["VmRSS"],
+        idle,
     )
 
 
 def measure(sides: Sides, name: str, rounds: int) -> Scenario:
     """A scenario's rounds, in turns; who begins changes from round to round."""
     load = LOADS[name]
-    taking_part = [sides.floor, sides.seawall] + ([sides.direct] if name == "one" else [])
+    own = sides.cached if name.startswith("hit") else sides.seawall
+    taking_part = [sides.floor, own] + ([sides.direct] if name == "one" else [])
     results: dict[str, list[Measured]] = {side.name: [] for side in taking_part}
     for number in range(rounds):
         for side in taking_part if number % 2 == 0 else reversed(taking_part):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from seawall.asking import Asking, ask, stored_of
+from seawall.asking import Asker, Asking, stored_of
 from seawall.call import Buffers
 from seawall.clock import Clock
 from seawall.core import cache_status as status_fields
@@ -89,13 +89,13 @@ class Cached:
         self._observe = observe
         self._answer = answer
         self._fly = fly
-        self._questions: dict[Plan, Questions] = {}
+        self._askers: dict[Plan, Asker] = {}
         self._flights: dict[tuple[bytes, Form], Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def prepare(self, plans: Iterable[Plan]) -> None:
         """Take the plans of a new policy."""
-        self._questions = {plan: self._ask_of(plan) for plan in plans if plan.cache is not None}
+        self._askers = {plan: self._asker(plan) for plan in plans if plan.cache is not None}
 
     async def close(self) -> None:
         """Give up what is fetched for nobody who waits."""
@@ -103,9 +103,9 @@ class Cached:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _ask_of(self, plan: Plan) -> Questions:
+    def _asker(self, plan: Plan) -> Asker:
         assert plan.cache is not None
-        return Questions(plan, plan.cache, self._stores.secret, self._stores.identity)
+        return Asker(Questions(plan, plan.cache, self._stores.secret, self._stores.identity))
 
     # -- one call ----------------------------------------------------------------------------------------------------
 
@@ -113,17 +113,17 @@ class Cached:
         """Answer a call of a rule that has a cache."""
         call, ledger = run.call, run.ledger
         # A call that began under an older policy keeps to it.
-        questions = self._questions.get(call.plan) or self._ask_of(call.plan)
-        asked = ask(call, questions)
-        if isinstance(asked, Bypass):
+        asker = self._askers.get(call.plan) or self._asker(call.plan)
+        asked = asker.ask(call)
+        if isinstance(asked, Asking):
+            await self._ask(run, asked)
+        elif isinstance(asked, Bypass):
             ledger.cache, ledger.notes = "bypass", [status_fields.forward_status(asked.forward)]
             await self._answer(run)
             if asked.why is Why.METHOD:
-                self._invalidate(run, questions)
-        elif isinstance(asked, OnlyIfCached):
-            refuse(run, Fault(Code.NOT_CACHED))
+                self._invalidate(run, asker.questions)
         else:
-            await self._ask(run, asked)
+            refuse(run, Fault(Code.NOT_CACHED))
 
     async def _ask(self, run: Run, asking: Asking) -> None:
         entry, decision = await self._look_up(asking)
@@ -176,19 +176,16 @@ class Cached:
             return
 
     async def _look_up(self, asking: Asking) -> tuple[Entry | None, Decision]:
-        entry, others = await self._find(asking)
+        """What is kept for a call, in the form that it wants, and what to do."""
+        settings, others = asking.settings, False
+        store = self._stores.of(settings.store)
+        entry = await store.get(asking.key, settings.timeout)
+        if entry is not None and _MARK in entry.more:
+            entry = await store.get(_variant(asking, entry.more[_MARK], entry), settings.timeout)
+            others = entry is None
         if entry is not None:
             entry = in_form(entry, asking)
         return entry, asking.look_up(entry, self._clock.wall(), others=others)
-
-    async def _find(self, asking: Asking) -> tuple[Entry | None, bool]:
-        """What is kept for a call; and whether there is something for calls that differ in what it varies on."""
-        store, within = self._store(asking), asking.settings.timeout
-        entry = await store.get(asking.key, within)
-        if entry is None or _MARK not in entry.more:
-            return entry, False
-        found = await store.get(_variant(asking, entry.more[_MARK], entry), within)
-        return found, found is None
 
     def _store(self, asking: Asking) -> Guarded:
         return self._stores.of(asking.settings.store)
@@ -197,17 +194,16 @@ class Cached:
         """Answer with what is kept."""
         run.ledger.cache = "hit" if hit.ttl >= 0 else "stale"
         give(run, entry, hit, Outcome.CACHE, note, self._clock.now())
-        await self._end(run)
+        if run.agent.congested:
+            await self._drain(run)
+        run.agent.end()
 
-    async def _end(self, run: Run) -> None:
-        agent = run.agent
-        if agent.congested:
-            fault = await drained(agent, run.call.plan.timeouts.agent_write)
-            if fault is not None:
-                run.ledger.fault = fault
-                agent.drop()
-                return
-        agent.end()
+    async def _drain(self, run: Run) -> None:
+        """Wait for an agent that reads slowly."""
+        fault = await drained(run.agent, run.call.plan.timeouts.agent_write)
+        if fault is not None:
+            run.ledger.fault = fault
+            run.agent.drop()
 
     async def _landed(self, run: Run, flight: Flight, asking: Asking) -> None:
         """Answer with what another call's flight, or its own, has made of an answer that it could not pass on."""
@@ -223,7 +219,9 @@ class Cached:
         outcome = flight.run.ledger.outcome if own else Outcome.CACHE
         give(run, entry, hit, outcome, note, self._clock.now())
         run.ledger.cache = flight.run.ledger.cache if own else "coalesced"
-        await self._end(run)
+        if run.agent.congested:
+            await self._drain(run)
+        run.agent.end()
 
     def _late(self, run: Run, reader: Reader) -> None:
         """A reader that its flight did not bring to its end: it is told why, as well as it still can be."""

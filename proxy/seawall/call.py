@@ -157,6 +157,8 @@ class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     received: float
     deadline: float | None
     sdk_retries: int = 0
+    mark: bytes = b""
+    """Of its request's bytes, where that was reckoned already: see asking.request_mark."""
     flight: bool = False
     """Several agents may read the answer, each until its own deadline; this one's counts up to the commit."""
 

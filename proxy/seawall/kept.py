@@ -5,6 +5,7 @@
 from msgspec.structs import replace
 
 from seawall.asking import Asking
+from seawall.core import cache_fields
 from seawall.core import cache_status as status_fields
 from seawall.core.cache import Hit, Keep
 from seawall.core.cache_key import varied
@@ -19,6 +20,7 @@ from seawall.types import Headers, Outcome, ServiceLevel, header
 
 _OF_THE_FORM = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
 _CODED = frozenset({b"content-encoding", b"content-length"})
+_PLAIN, _STREAM = Form.PLAIN.value, Form.STREAM.value
 # RFC 9110 §15.4.5: what a 304 must bring of the 200's fields, and no more.
 _NOT_MODIFIED = frozenset(
     {b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"}
@@ -27,15 +29,15 @@ _NOT_MODIFIED = frozenset(
 
 def form_of(entry: Entry) -> Form:
     """In which form its answer was recorded."""
-    return Form(entry.more.get("form", Form.STREAM.value if entry.stream else Form.PLAIN.value))
+    return Form(entry.more.get("form", _STREAM if entry.stream else _PLAIN))
 
 
 def in_form(entry: Entry, asking: Asking) -> Entry | None:
     """The entry in the form that the agent wants; None where that would lose anything."""
-    have, want = form_of(entry), asking.form
-    if have is want or asking.http is not None:
+    want = asking.form
+    if entry.more.get("form", _STREAM if entry.stream else _PLAIN) == want.value or asking.http is not None:
         return entry
-    call = asking.call
+    call, have = asking.call, form_of(entry)
     body = call.plan.dialect.replayed(call.facts, b"".join(entry.pieces), have, want)
     if body is None:
         return None
@@ -43,7 +45,8 @@ def in_form(entry: Entry, asking: Asking) -> Entry | None:
     kind = call.plan.dialect.stream_type(call.facts) if stream else b"application/json"
     fields = [field for field in entry.headers if field[0].lower() not in _OF_THE_FORM]
     more = {**entry.more, "form": want.value}
-    return replace(entry, headers=[*fields, (b"content-type", kind)], pieces=(body,), stream=stream, more=more)
+    fields = _with_length([*fields, (b"content-type", kind)], entry.status, None if stream else (body,))
+    return replace(entry, headers=fields, pieces=(body,), stream=stream, more=more)
 
 
 def decoded(flight: Flight) -> tuple[bytes, ...] | None:
@@ -73,6 +76,8 @@ def entry_of(flight: Flight, keep: Keep, pieces: tuple[bytes, ...]) -> Entry:
         form = asking.form
     if asking.http is None:
         headers = [field for field in headers if field[0].lower() not in _CODED]
+    headers = _with_length(headers, answer.exchange.status, None if answer.stream else pieces)
+    headers, requested_at = _without_age(headers, flight.asked_at)
     more = {}
     if form is Form.STREAM_WITH_USAGE:
         more["form"] = form.value
@@ -83,7 +88,7 @@ def entry_of(flight: Flight, keep: Keep, pieces: tuple[bytes, ...]) -> Entry:
         headers=headers,
         pieces=pieces,
         stream=answer.stream,
-        requested_at=flight.asked_at,
+        requested_at=requested_at,
         responded_at=flight.began_at,
         fresh_seconds=keep.fresh_seconds,
         keep_seconds=keep.keep_seconds,
@@ -102,9 +107,10 @@ def renewed(entry: Entry, updated: Updated, requested_at: float, responded_at: f
     """An entry that still holds, with what the upstream says of it now. Where it must not be kept so, it is of no use
     after this once."""
     keep = updated.keep
+    headers, requested_at = _without_age(updated.headers if keep is None else keep.headers, requested_at)
     return replace(
         entry,
-        headers=updated.headers if keep is None else keep.headers,
+        headers=headers,
         requested_at=requested_at,
         responded_at=responded_at,
         fresh_seconds=0.0 if keep is None else keep.fresh_seconds,
@@ -117,9 +123,9 @@ def give(run: Run, entry: Entry, hit: Hit, outcome: Outcome, note: tuple[bytes, 
     """Begin an agent's answer and write all of it; to end it is the caller's. note: its Cache-Status; now: on the
     monotonic clock."""
     call, ledger = run.call, run.ledger
-    level = ServiceLevel(entry.more.get("level", "full"))
+    degraded = outcome is Outcome.STALE or "level" in entry.more
     ledger.outcome = outcome
-    ledger.service_level = ServiceLevel.DEGRADED if outcome is Outcome.STALE else level
+    ledger.service_level = ServiceLevel.DEGRADED if degraded else ServiceLevel.FULL
     ledger.upstream, ledger.model, ledger.answered = entry.upstream, entry.model, entry.model
     ledger.saved, ledger.stream = entry.usage, entry.stream and not hit.not_modified
     ledger.committed = now
@@ -131,17 +137,20 @@ def give(run: Run, entry: Entry, hit: Hit, outcome: Outcome, note: tuple[bytes, 
         run.begin(304, [field for field in entry.headers if field[0].lower() in _NOT_MODIFIED] + told(call, ledger))
         return
     ledger.status = entry.status
-    run.begin(entry.status, _head(entry) + told(call, ledger))
+    run.begin(entry.status, entry.headers + told(call, ledger))
     for piece in entry.pieces:
         run.agent.write(piece)
 
 
-def _head(entry: Entry) -> Headers:
-    """A plain answer has a length, whatever it came with; the fields that a cache writes itself are not those of the
-    upstream."""
-    fields = [field for field in entry.headers if field[0].lower() != b"age"]
-    if entry.stream or entry.status == 204:
-        return fields
-    if header(fields, b"content-length") is None:
-        fields.append((b"content-length", b"%d" % sum(map(len, entry.pieces))))
-    return fields
+def _without_age(headers: Headers, requested_at: float) -> tuple[Headers, float]:
+    """An answer that came with an Age is as old as one that was so long under way (RFC 9111 §4.2.3 adds both): kept so,
+    the field need not be taken out of each answer that is given."""
+    age = cache_fields.age(headers)
+    return [field for field in headers if field[0].lower() != b"age"], requested_at - age
+
+
+def _with_length(headers: Headers, status: int, pieces: tuple[bytes, ...] | None) -> Headers:
+    """A plain answer has a length, whatever it came with. pieces: None for a stream."""
+    if pieces is None or status == 204 or header(headers, b"content-length") is not None:
+        return headers
+    return [*headers, (b"content-length", b"%d" % sum(map(len, pieces)))]

@@ -75,8 +75,7 @@ class Head:
         return origin_form(self.target).partition("?")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a dialect read from a request: just what the policy needs, nothing else is decoded."""
 
     operation: str

@@ -61,7 +61,20 @@ def look_up(asked: Directives, stored: Stored | None, settings: CacheSettings, n
     already."""
     if stored is None:
         return no_answer(asked, Forward.URI_MISS)
+    if asked is fields.NONE and (hit := _plainly(stored, settings, now)) is not None:
+        return hit
     return decide(asked, _within(stored, settings), _windows(stored, settings), [], now)
+
+
+def _plainly(stored: Stored, settings: CacheSettings, now: float) -> Hit | None:
+    """What `decide` would come to in the one case that nearly all hits are: the agent has no wish of its own, and the
+    answer is fresh beyond doubt. A tenth of its cost."""
+    resident = now - stored.response_time
+    longest = settings.negative_ttl if stored.status >= 400 else settings.ttl
+    left = min(stored.fresh_seconds, longest) - resident
+    if resident < 0 or left <= 0 or stored.response_time < stored.request_time:
+        return None
+    return Hit(now - stored.request_time, left)
 
 
 def in_an_outage(asked: Directives, stored: Stored, settings: CacheSettings, now: float) -> Hit | None:

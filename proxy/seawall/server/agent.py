@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
+from seawall.asking import request_mark
 from seawall.call import Buffers, Call, Replay
 from seawall.clock import Clock
 from seawall.dialects import REGISTRY, dialect_for_bare
@@ -19,6 +21,8 @@ from seawall.types import CallEnded, Facts, Head, Headers, Observer, Outcome, Se
 from seawall.wire import content_length
 
 _UNREAD = Facts("other")
+# So many requests are remembered, each by a hash.
+_MOST_CHOSEN = 4096
 # JSON up to this many bytes is read for its facts; providers take 20 to 50 MB. Multipart uploads flow.
 LARGEST_READ = 32 * 1024 * 1024
 
@@ -34,9 +38,12 @@ class AgentHandler:
         self._buffers = buffers
         self._observe = observe
         self._clock = clock
+        self._new_id = _Ids().new
+        self._chosen: dict[bytes, Found] = {}
+        self._chosen_of: Runtime | None = None
 
     async def __call__(self, exchange: Exchange) -> None:
-        head, runtime, call_id = exchange.head, self._runtime(), _new_id()
+        head, runtime, call_id = exchange.head, self._runtime(), self._new_id()
         routing = route_for(runtime, head)
         plan = routing.matches[0].plan if routing.matches else None
         body = Replay(exchange.body, exchange.trailers, self._buffers)
@@ -50,12 +57,12 @@ class AgentHandler:
 
         try:
             if exchange.body.complete or plan is None or not plan.timeouts.request_set:
-                found = await _read(routing, head, body)
+                found = await self._read(runtime, routing, head, body)
             else:
                 # It spans everything, where the policy sets it.
                 late = exchange.received_at + plan.timeouts.request - self._clock.now()
                 async with asyncio.timeout(max(0.0, late)):
-                    found = await _read(routing, head, body)
+                    found = await self._read(runtime, routing, head, body)
         except Refusal as refusal:
             refused(refusal.fault)
         except TimeoutError:
@@ -74,7 +81,7 @@ class AgentHandler:
 
     def refuse(self, fault: Fault, head: Head, since: float) -> tuple[Headers, bytes]:
         """The answer to a request that never became a call: see http1.Refuse."""
-        runtime, call_id = self._runtime(), _new_id()
+        runtime, call_id = self._runtime(), self._new_id()
         dialect = route_for(runtime, head).dialect
         fields, text = _problem(fault, call_id, dialect, runtime)
         heard = fault.code is not Code.AGENT_GONE
@@ -104,7 +111,30 @@ class AgentHandler:
             received,
             deadline,
             sdk_retries,
+            found.mark,
         )
+
+    async def _read(self, runtime: Runtime, routing: "Routing", head: Head, body: Replay) -> "Found":
+        """Read as much of the body as the rule needs to be chosen, and choose it. Raises Refusal."""
+        await _fill(routing, head, body)
+        data = body.data if body.whole else b""
+        if not data or routing.matches[0].plan.cache is None:
+            found = choose(routing, head, data)
+        else:
+            found = self._choose_again(runtime, routing, head, data)
+        if found.match is None:
+            raise Refusal(Fault(Code.NO_ROUTE, found.why))
+        return found
+
+    def _choose_again(self, runtime: Runtime, routing: "Routing", head: Head, data: bytes) -> "Found":
+        """What the same bytes came to before under this policy: where answers are kept, many requests come again."""
+        if self._chosen_of is not runtime or len(self._chosen) >= _MOST_CHOSEN:
+            self._chosen_of, self._chosen = runtime, {}
+        mark = request_mark(head, data)
+        found = self._chosen.get(mark)
+        if found is None:
+            found = self._chosen[mark] = replace(choose(routing, head, data), mark=mark)
+        return found
 
     def _tell(
         self, fault: Fault, head: Head, since: float, call_id: str, dialect: Dialect, plan: Plan | None,
@@ -123,11 +153,21 @@ class AgentHandler:
         )  # fmt: skip
 
 
-def _new_id() -> str:
-    return "sw_" + os.urandom(9).hex()
+class _Ids:
+    """Names of calls: 9 random bytes each, fetched from the system for many at a time, since it is a call of some
+    microseconds."""
+
+    def __init__(self) -> None:
+        self._drawn: list[str] = []
+
+    def new(self) -> str:
+        if not self._drawn:
+            text = os.urandom(9 * 256).hex()
+            self._drawn = [text[at : at + 18] for at in range(0, len(text), 18)]
+        return "sw_" + self._drawn.pop()
 
 
-async def _read(routing: "Routing", head: Head, body: Replay) -> "Found":
+async def _fill(routing: "Routing", head: Head, body: Replay) -> None:
     """Read as much of the body as the rule needs to be chosen. Raises Refusal."""
     if not routing.matches:
         raise Refusal(Fault(Code.NO_ROUTE, routing.why))
@@ -148,10 +188,6 @@ async def _read(routing: "Routing", head: Head, body: Replay) -> "Found":
         if body.spent:
             raise Refusal(Fault(Code.QUEUE_FULL, "the buffers are full, and the route depends on the body", hint=1.0))
         raise Refusal(Fault(Code.BODY_TOO_LARGE, "the body is too large to find its model, which decides the route"))
-    found = choose(routing, head, body.data if body.whole else b"")
-    if found.match is None:
-        raise Refusal(Fault(Code.NO_ROUTE, found.why))
-    return found
 
 
 def _is_json(head: Head) -> bool:
@@ -198,6 +234,8 @@ class Found(msgspec.Struct, frozen=True):
     rest: str
     bare: bool
     why: str = ""
+    mark: bytes = b""
+    """See asking.request_mark; b"" where nobody asked for it."""
 
 
 def route_for(runtime: Runtime, head: Head) -> Routing:

@@ -22,6 +22,8 @@ class Line(Protocol):
     """What an exchange needs of its connection."""
 
     transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    """Asked for once: in Python 3.11 `get_running_loop` is a system call."""
     congested: bool
     """The agent reads more slowly than we write."""
 
@@ -122,13 +124,12 @@ class Exchange:
     """One request and the answer to it."""
 
     __slots__ = (
-        "_bodyless", "_chunked", "_left", "_line", "_loop", "_pending", "body", "cut", "ended", "head", "keep_alive",
+        "_bodyless", "_chunked", "_left", "_line", "_pending", "body", "cut", "ended", "head", "keep_alive",
         "received_at", "sent_bytes", "started",
     )  # fmt: skip
 
     def __init__(self, line: Line, head: Head, expects_continue: bool, keep_alive: bool, received_at: float) -> None:
         self._line = line
-        self._loop = asyncio.get_running_loop()
         self.head = head
         self.body = RequestBody(line, expects_continue)
         self.keep_alive = keep_alive
@@ -191,7 +192,7 @@ class Exchange:
             extra += b"connection: keep-alive\r\n"
         self._pending = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, reason, field_lines(headers), extra)
         # The head leaves with the first bytes of the body, or by itself if those do not follow at once.
-        self._loop.call_soon(self._flush)
+        self._line.loop.call_soon(self._flush)
 
     def write(self, data: bytes) -> None:
         """Send the next bytes of the body. Bytes beyond the announced length are an error in the caller: the answer

@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._parser = httptools.HttpRequestParser(self)
+        self.loop = owner.loop
         self._current: Exchange | None = None
         self._arriving: Exchange | None = None
         self._queue: deque[Exchange] = deque()

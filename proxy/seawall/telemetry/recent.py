@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from seawall.clock import Clock
 
 
+_PLAIN = (Outcome.PRIMARY, Outcome.CACHE)
+
+
 class Recent:
     """An `Observer` that remembers `calls` plain calls and `moves` other events."""
 
@@ -21,7 +24,7 @@ class Recent:
     def __call__(self, event: Event, /) -> None:
         if isinstance(event, AttemptEnded) and event.result == "ok":
             return
-        plain = isinstance(event, CallEnded) and event.outcome is Outcome.PRIMARY
+        plain = isinstance(event, CallEnded) and event.outcome in _PLAIN
         (self._calls if plain else self._moves).append((self._wall(), event))
 
     def events(self) -> list[tuple[float, Event]]:

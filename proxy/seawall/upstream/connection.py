@@ -34,6 +34,8 @@ class Connection(asyncio.Protocol):
         self, clock: Clock, release: Callable[["Connection"], None], stale: Callable[["Connection"], None]
     ) -> None:
         self._clock = clock
+        # Asked for once: in Python 3.11 that is a system call.
+        self._loop = asyncio.get_running_loop()
         self._release = release
         self._stale = stale
         self._parser = self._new_parser()
@@ -68,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._heard = False
         self._sent_at = self._clock.now()
         self._interims = 0
-        self._exchange = exchange = Exchange(self._clock, self._abort, self._pause, on_interim)
+        self._exchange = exchange = Exchange(self._clock, self._loop, self._abort, self._pause, on_interim)
         self.exchanges += 1
         if isinstance(body, bytes):
             if not framed:

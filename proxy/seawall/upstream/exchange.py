@@ -28,11 +28,11 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(
-        self, clock: Clock, abort: Callable[[], None], pause: Callable[[bool], None],
+        self, clock: Clock, loop: asyncio.AbstractEventLoop, abort: Callable[[], None], pause: Callable[[bool], None],
         on_interim: Callable[[int, Headers], None] | None,
     ) -> None:  # fmt: skip
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._abort = abort
         self._pause = pause
         self._paused = False
