@@ -126,6 +126,7 @@ class Cached:
             refuse(run, Fault(Code.NOT_CACHED))
 
     async def _ask(self, run: Run, asking: Asking) -> None:
+        run.ledger.cache_key = asking.key[:8].hex()
         entry, decision = await self._look_up(asking)
         patience = _PATIENCE
         while True:
@@ -163,6 +164,7 @@ class Cached:
                 continue
             flight = self._launch(asking, entry, decision)
             run.work = flight.run
+            flight.run.ledger.cache_key = run.ledger.cache_key
             reader = await self._read(run, flight, asking)
             if flight.verdict is Verdict.AGAIN:
                 # The upstream has forgotten what is kept, or mixes it up.
@@ -333,14 +335,15 @@ class Cached:
         if isinstance(found, Entry):
             flight.landed = found
             await self._put(asking, found)
-            why = ""
+            why = detail = ""
         else:
-            why = found.detail or found.why.value
+            why, detail = found.why.value, found.detail
             if isinstance(flight.validation, Replaced):
                 store.delete(asking.key)
         ledger = flight.run.ledger
         size = found.size if isinstance(found, Entry) else flight.sent_bytes
-        self._observe(AnswerKept(asking.call.plan.route, ledger.upstream, ledger.answered or ledger.model, why, size))
+        model = ledger.answered or ledger.model
+        self._observe(AnswerKept(asking.call.plan.route, ledger.upstream, model, why, detail, size))
 
     def _entry(self, flight: Flight) -> Entry | Pass:
         asking, ledger, answer = flight.asking, flight.run.ledger, flight.answer

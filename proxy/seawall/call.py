@@ -186,6 +186,8 @@ class Ledger:
     skipped: list[str] = field(default_factory=list)
     cache: str = ""
     """What the cache did for it: see types.CallEnded; "" where the rule has none."""
+    cache_key: str = ""
+    """The beginning of the key that it was looked for under."""
     saved: Usage | None = None
     """Tokens that were billed to another call, and not to this one."""
     notes: Headers = field(default_factory=list)

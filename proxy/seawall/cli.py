@@ -120,13 +120,19 @@ def _admin(arguments: argparse.Namespace) -> int:
 
     action = arguments.action
     path = Path(arguments.socket or default_socket(str(_ADMIN.value(None, os.environ))))
-    whole_proxy = {"health": admin_client.health, "state": admin_client.state, "drain": admin_client.drain}
+    whole_proxy = {name: getattr(admin_client, name) for name in ("health", "state", "cache", "drain")}
+    if action != "purge" and (arguments.key or arguments.purge_upstream):
+        raise Unusable(f"{action} takes no --key and no --upstream: purge does")
     try:
         if action in whole_proxy:
             if arguments.upstream or arguments.model is not None:
                 # Who drains one upstream by mistake should not have drained them all.
                 raise Unusable(f"{action} is of the whole proxy: it takes no upstream and no model")
             answer = whole_proxy[action](path)
+        elif action == "purge":
+            by = {"route": arguments.upstream, "upstream": arguments.purge_upstream}
+            by |= {"model": arguments.model, "key": arguments.key}
+            answer = admin_client.purge(path, {name: value for name, value in by.items() if value})
         elif action in ("offline", "online"):
             if arguments.model is not None:
                 raise Unusable(f"{action} takes a route, and no model")
@@ -206,15 +212,18 @@ def _parser() -> argparse.ArgumentParser:
     add(lab, _LAB_LISTEN, _SEED)
     admin = command("admin", _admin, "look at a running proxy, or act on it", _ADMIN_EXAMPLES)
     admin.add_argument(
-        "action", choices=["health", "state", "isolate", "force-close", "reset", "offline", "online", "drain"]
+        "action",
+        choices=["health", "state", "cache", "isolate", "force-close", "reset", "offline", "online", "purge", "drain"],
     )
     admin.add_argument(
         "upstream",
         nargs="?",
         metavar="NAME",
-        help="of an upstream: isolate, force-close, reset; of a route: offline, online (none: all)",
+        help="of an upstream: isolate, force-close, reset; of a route: offline, online, purge (none: all)",
     )
-    admin.add_argument("--model", help="only this model's breaker")
+    admin.add_argument("--model", help="only this model's breaker, or kept answers")
+    admin.add_argument("--upstream", dest="purge_upstream", metavar="NAME", help="purge: only this upstream's answers")
+    admin.add_argument("--key", metavar="HEX", help="purge: only answers whose key begins so (`cache_key` in the log)")
     add(admin, _SOCKET)
     return parser
 

@@ -110,12 +110,13 @@ class Service:
         self._pool = Pool(clock)
         self._runtime: Runtime | None = None
         self._translator: Translator | None = None
-        self._stores = Stores(options.cache, clock)
         self.engine = Engine(self._pool, clock, system_rng(), self.events, self._buffers)
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._metrics = Metrics(self._registry, clock)
+        self._stores = Stores(options.cache, clock, self._metrics.cache.store)
+        self._metrics.cache.stats = self._stores.stats
         self._recent = Recent(clock)
         self.view = View(lambda: self._runtime, self.engine, self._buffers, self._metrics, self.events, clock)
         self._writer = LineWriter(log_fd, name="access-log")
@@ -130,6 +131,7 @@ class Service:
         self.admin_port = 0
         self._stop = asyncio.Event()
         self.view.on_drain = self._stop.set
+        self.view.stores = self._stores.opened
 
     @property
     def port(self) -> int:

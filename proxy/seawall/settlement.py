@@ -95,6 +95,7 @@ class Settlement:
                 keep_alives=UNSET if work.keep_alive is None else work.keep_alive.comments or UNSET,
                 shadow=UNSET if work.shadow is None else work.shadow.told,
                 cache=ledger.cache or UNSET,
+                cache_key=ledger.cache_key or UNSET,
                 saved=ledger.saved or UNSET,
             )
         )

@@ -205,6 +205,8 @@ class CallEnded(msgspec.Struct, frozen=True):
     """Comments that kept it waiting."""
     cache: str | msgspec.UnsetType = msgspec.UNSET
     """What the cache did, where the rule has one: `hit`, `stale`, `miss`, `revalidated`, `coalesced`, `bypass`."""
+    cache_key: str | msgspec.UnsetType = msgspec.UNSET
+    """The beginning of the key under which its answer is kept: 16 hexadecimal digits."""
     saved: Usage | msgspec.UnsetType = msgspec.UNSET
     """Tokens of its answer that were billed to another call."""
 
@@ -216,7 +218,9 @@ class AnswerKept(msgspec.Struct, frozen=True):
     upstream: str
     model: str
     why: str
-    """"" where it was kept; else why not: `sets a cookie`, …."""
+    """"" where it was kept; else a value of core.cache.Why: `sets a cookie`, …."""
+    detail: str
+    """More of that, in its dialect's words: `finish_reason length`."""
     size: int
     """Bytes of body and fields."""
 

@@ -12,6 +12,8 @@ from seawall.core.breaker import Breaker, Moved, State
 from seawall.engine import Engine
 from seawall.runtime import Match, Plan, Runtime, Upstream
 from seawall.server.controls import UnknownNameError
+from seawall.store.base import Which
+from seawall.store.guarded import Guarded
 from seawall.telemetry.metrics import Metrics
 from seawall.telemetry.redact import redact
 from seawall.telemetry.report import (
@@ -59,6 +61,8 @@ class View:
         self.draining = False
         self.reload: ReloadView | None = None
         self.on_drain: Callable[[], None] = lambda: None
+        self.stores: Callable[[], Mapping[str, Guarded]] = dict
+        """Of the cache, by kind."""
 
     def remember(self, event: Reloaded) -> None:
         """How the last reload went."""
@@ -126,6 +130,12 @@ class View:
                 held.update(known)
             held.discard(route)
         return sorted(known if "" in held else held & known)
+
+    def cache(self) -> dict[str, object]:
+        return self._metrics.cache.report()
+
+    async def purge(self, which: Which) -> dict[str, int]:
+        return {kind: await store.purge(which) for kind, store in self.stores().items()}
 
     def drain(self) -> None:
         """Stop accepting and finish what is under way, as on SIGTERM."""

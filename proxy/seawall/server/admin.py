@@ -19,21 +19,25 @@ from prometheus_client.exposition import choose_encoder
 from seawall.clock import Clock
 from seawall.server import dashboard
 from seawall.server.controls import Controls, UnknownNameError
+from seawall.store.base import Unavailable, Which
 from seawall.telemetry import report
 from seawall.telemetry.live import LiveCollector
 from seawall.telemetry.process import resident_bytes
 from seawall.telemetry.recent import Recent
 from seawall.types import ServiceLevel
 
-PATHS = ("/", "/livez", "/readyz", "/startupz", "/health", "/state", "/metrics")
+PATHS = ("/", "/livez", "/readyz", "/startupz", "/health", "/state", "/cache", "/metrics")
 ACTIONS = (
     "POST /actions/breakers/{upstream}/isolate",
     "POST /actions/breakers/{upstream}/force-close",
     "POST /actions/breakers/{upstream}/reset",
     "POST /actions/offline",
     "POST /actions/online",
+    "POST /actions/purge",
     "POST /actions/drain",
 )
+
+PURGED_BY = ("route", "upstream", "model", "key")
 
 _OPENMETRICS = "application/openmetrics-text"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -90,6 +94,9 @@ class Pages:
     async def state(self, request: web.Request) -> web.Response:
         return _json(report.state(self._live.snapshot()))
 
+    async def cache(self, request: web.Request) -> web.Response:
+        return _json(self._controls.cache())
+
     async def metrics(self, request: web.Request) -> web.Response:
         """Text or OpenMetrics by Accept. Machines are read here; writing thousands of lines is left to a thread, so
         that no streamed event waits for it."""
@@ -128,6 +135,22 @@ class Pages:
             return _problem(404, "NOT_FOUND", str(error), known=error.known)
         return _json({"action": verb, "offline": list(held)})
 
+    async def purge(self, request: web.Request) -> web.Response:
+        """Forget kept answers: all, or those that agree with every parameter."""
+        if unknown := sorted(set(request.query) - set(PURGED_BY)):
+            # A misspelt one would purge them all.
+            return _problem(400, "BAD_REQUEST", f"unknown parameter {unknown[0]!r}; known: {', '.join(PURGED_BY)}")
+        given = {name: request.query.get(name, "") for name in PURGED_BY}
+        try:
+            prefix = bytes.fromhex(given.pop("key"))
+        except ValueError:
+            return _problem(400, "BAD_REQUEST", "key is the beginning of a key, in hexadecimal digits")
+        try:
+            purged = await self._controls.purge(Which(**given, prefix=prefix))
+        except Unavailable as error:
+            return _problem(503, "STORE_UNAVAILABLE", str(error))
+        return _json({"action": "purge", "purged": dict(purged)})
+
     async def drain(self, request: web.Request) -> web.Response:
         self._controls.drain()
         return _json({"action": "drain", "draining": True}, 202)
@@ -139,12 +162,22 @@ class Pages:
 def application(pages: Pages, *, actions: bool) -> web.Application:
     """`actions`: this is the Unix socket; elsewhere they are refused."""
     app = web.Application(middlewares=[_json_errors(PATHS + (ACTIONS if actions else ()))])
-    handlers = (pages.home, pages.livez, pages.readyz, pages.startupz, pages.health, pages.state, pages.metrics)
+    handlers = (
+        pages.home,
+        pages.livez,
+        pages.readyz,
+        pages.startupz,
+        pages.health,
+        pages.state,
+        pages.cache,
+        pages.metrics,
+    )
     for path, handler in zip(PATHS, handlers, strict=True):
         app.router.add_get(path, handler)
     if actions:
         app.router.add_post("/actions/breakers/{upstream:.+}/{verb:isolate|force-close|reset}", pages.breaker)
         app.router.add_post("/actions/{verb:offline|online}", pages.offline)
+        app.router.add_post("/actions/purge", pages.purge)
         app.router.add_post("/actions/drain", pages.drain)
     else:
         app.router.add_route("*", "/actions{rest:(/.*)?}", pages.forbidden)

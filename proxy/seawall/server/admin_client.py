@@ -2,9 +2,10 @@
 where."""
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     import httpx
@@ -39,6 +40,16 @@ def set_offline(path: Path, verb: Verb, route: str | None = None, timeout: float
     """Keep a route's calls (None: all) from every upstream, or let them again."""
     query = f"?route={quote(route, safe='')}" if route is not None else ""
     return _ask(path, "POST", f"/actions/{verb}{query}", timeout)
+
+
+def cache(path: Path, timeout: float = 5.0) -> dict[str, object]:
+    """`/cache`."""
+    return _ask(path, "GET", "/cache", timeout)
+
+
+def purge(path: Path, by: Mapping[str, str], timeout: float = 65.0) -> dict[str, object]:
+    """Forget kept answers. by: `route`, `upstream`, `model`, `key`; those that are given must all agree."""
+    return _ask(path, "POST", f"/actions/purge?{urlencode(by)}", timeout)
 
 
 def drain(path: Path, timeout: float = 5.0) -> dict[str, object]:

@@ -1,9 +1,10 @@
 """What an operator may do to the running proxy. Only the Unix socket offers it (admin.py); the engine's owner
 implements it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from seawall.store.base import Which
 from seawall.telemetry.report import BreakerView
 
 
@@ -34,6 +35,12 @@ class Controls(Protocol):
     def set_offline(self, route: str | None, offline: bool) -> Sequence[str]:
         """Keep the calls of a route (None: of all) from every upstream, or let them again; the routes that are kept
         from them by hand now. A route that the policy takes offline stays so."""
+
+    def cache(self) -> Mapping[str, object]:
+        """What the cache has done, by route and store."""
+
+    async def purge(self, which: Which) -> Mapping[str, int]:
+        """Forget kept answers; how many, by store. Raises store.base.Unavailable where one cannot be reached."""
 
     def drain(self) -> None:
         """Begin a drain, as on SIGTERM: take no new calls, finish the streams."""

@@ -18,8 +18,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from seawall.faults import RULES, Code
+from seawall.telemetry.cache import CacheMetrics
 from seawall.telemetry.labels import OTHER, Labels, PolicyNames
 from seawall.types import (
+    AnswerKept,
     AttemptEnded,
     BreakerMoved,
     CallEnded,
@@ -108,6 +110,7 @@ class Metrics(Collector):
         self.calls_total = 0
         """Calls that ended since the start; those with outcome `error` are also in `failed_total`."""
         self.failed_total = 0
+        self.cache = CacheMetrics(self.labels)
         self._clock = clock
         self._calls: defaultdict[_Call, int] = defaultdict(int)
         self._timing: defaultdict[_Series, _Timing] = defaultdict(_Timing)
@@ -160,6 +163,8 @@ class Metrics(Collector):
         if event.opened or event.keep_alives:
             own.opened += event.opened is True
             own.keep_alives += event.keep_alives or 0
+        if event.cache:
+            self.cache.ended(route, upstream, model, event)
         usage = event.usage
         if usage is not None:
             tokens = timing.tokens
@@ -183,6 +188,8 @@ class Metrics(Collector):
     def _rare(self, event: Event) -> None:
         labels = self.labels
         match event:
+            case AnswerKept():
+                self.cache.kept(event)
             case BreakerMoved():
                 after = event.after if event.after in _BREAKER else OTHER
                 self._moves[labels.upstream(event.upstream), labels.key(event.key), after] += 1
@@ -209,6 +216,7 @@ class Metrics(Collector):
         """Take a new policy's names; series of routes, upstreams and models that it no longer has go away."""
         labels = self.labels
         labels.apply(names)
+        self.cache.apply()
         _keep(self._calls, lambda k: labels.current(route=k[0], upstream=k[1], key=k[2]))
         _keep(self._timing, lambda k: labels.current(route=k[0], upstream=k[1], key=k[2]))
         _keep(self._own, lambda k: labels.current(route=k[0]))
@@ -227,6 +235,7 @@ class Metrics(Collector):
         yield from self._collect_calls()
         yield from self._collect_timing()
         yield from self._collect_reloads()
+        yield from self.cache.collect()
 
     def _collect_calls(self) -> Iterator[Metric]:
         target, series = ("upstream", "model"), ("route", "upstream", "model")

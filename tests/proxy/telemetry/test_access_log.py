@@ -71,7 +71,9 @@ def test_a_call_is_one_line_with_the_events_own_names(clock: Clock, call: CallEn
     assert line["service_level"] == "degraded"
     assert line["usage"] == {"input": 12, "output": 34, "cached": 5, "reasoning": 8}
     # Nothing is told of a Shadow policy or a cache that is not there, or of an answer that was not opened.
-    assert set(CallEnded.__struct_fields__) - {"shadow", "opened", "keep_alives", "cache", "saved"} == set(line) - {
+    assert set(CallEnded.__struct_fields__) - {"shadow", "opened", "keep_alives", "cache", "cache_key", "saved"} == set(
+        line
+    ) - {
         "ts",
         "level",
         "event",
