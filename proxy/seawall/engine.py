@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 
 from seawall.attempt import Attempt, Attempts
-from seawall.cached import Cached, Stores
+from seawall.cached import Cached
 from seawall.call import Buffers, Call
 from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng, system_rng
@@ -17,6 +17,7 @@ from seawall.ending import cut, fail_late, fall_back, problem_of, refuse
 from seawall.faults import Code, Fault, Sample
 from seawall.foreign import Translator
 from seawall.keep_alive import KeepAlive
+from seawall.keeping import Stores
 from seawall.racing import Racing
 from seawall.relay import relay
 from seawall.reply import closing, upstream_headers

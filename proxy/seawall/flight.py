@@ -11,7 +11,6 @@ one agent alone.
 """
 
 import asyncio
-import enum
 from collections.abc import Callable
 
 from seawall.answer import Answer
@@ -25,26 +24,10 @@ from seawall.core.cache_key import varied
 from seawall.core.cache_model import DETERMINISTIC_REFUSALS
 from seawall.core.cache_validation import Mismatch, Updated, Validation
 from seawall.dialects.base import Finish
-from seawall.faults import Code, Fault, Problem
-from seawall.relay import drained
-from seawall.reply import told, without_told
+from seawall.reader import Reader, Verdict
 from seawall.run import Run
 from seawall.store.entry import Entry
-from seawall.types import Agent, Headers, Outcome, header
-from seawall.wire import without_ours
-
-
-class Verdict(enum.Enum):
-    """What readers that only joined may do with the answer, once it has begun."""
-
-    SHARED = "shared"
-    PRIVATE = "private"
-    """Its fields forbid to give it to anybody else."""
-    FAILED = "failed"
-    HELD = "held"
-    """What is kept still holds: it is given when the flight has landed."""
-    AGAIN = "again"
-    """The upstream spoke of another answer than the one that is kept: it must be asked without conditions."""
+from seawall.types import Headers, Outcome, header
 
 
 class Flight:
@@ -54,13 +37,12 @@ class Flight:
     once the flight is over.
     """
 
-    def __init__(
-        self, asking: Asking, forward: Forward, clock: Clock, buffers: Buffers, *, kept: Entry | None, renews: bool
-    ) -> None:
+    def __init__(self, asking: Asking, forward: Forward, clock: Clock, buffers: Buffers, kept: Entry | None) -> None:
         self.asking = asking
         self.forward = forward
         self.kept = kept
-        self.renews = renews
+        self.renews = False
+        """Nobody need wait for it: what it brings is kept."""
         self.run: Run
         self.task: asyncio.Task[None]
         self.clock = clock
@@ -250,18 +232,22 @@ class Flight:
         exchange = answer.exchange
         return cache_http.Answer(exchange.status, exchange.headers, self.asked_at, self.began_at)
 
-    def fits(self, asking: Asking) -> bool:
-        """Whether the bytes of this answer will do for another call as they come: it asks for the same variant (RFC
-        9111 §4.1), in a coding that it takes."""
+    def is_variant_of(self, asking: Asking) -> bool:
+        """Whether this answer is another call's as well: it depends on nothing in which they differ (RFC 9111 §4.1)."""
         if self.answer is None:
             return True
-        fields = self.answer.exchange.headers
-        mine, its = self.asking.call.head.headers, asking.call.head.headers
-        if header(fields, b"content-encoding") is not None and _coding(mine) != _coding(its):
-            return False
         keep = self.asking.keep(self.head_of(self.answer), None, Finish())
         vary = keep.vary if isinstance(keep, Keep) else ()
+        mine, its = self.asking.call.head.headers, asking.call.head.headers
         return not vary or varied(b"", vary, mine) == varied(b"", vary, its)
+
+    def is_readable_for(self, asking: Asking) -> bool:
+        """Whether its bytes will do for another call as they come: in a coding that it takes."""
+        if self.answer is None or asking.http is not None:
+            return True
+        if header(self.answer.exchange.headers, b"content-encoding") is None:
+            return True
+        return _coding(self.asking.call.head.headers) == _coding(asking.call.head.headers)
 
     def _finish(self, *, whole: bool) -> None:
         if self.over:
@@ -302,7 +288,8 @@ class Flight:
         return None if self.whole else Pass(Why.INCOMPLETE)
 
     def close(self) -> None:
-        """Give the record's bytes back to the budget: it is in the store now, or of no use."""
+        """It is over, however it ended. The record is in the store now, or of no use."""
+        self.over = True
         self._buffers.give(self._taken)
         self._taken = 0
         for reader in list(self.readers):
@@ -318,155 +305,3 @@ def _copied(ledger: Ledger) -> Ledger:
     copy = Ledger(**{name: getattr(ledger, name) for name in names})
     copy.skipped, copy.notes = list(ledger.skipped), list(ledger.notes)
     return copy
-
-
-class Reader:
-    """One call that reads a flight. run: its own. leads: the work is done for it.
-
-    done: it has been told everything. released: it gets nothing from this flight. waits: it gets what the flight has
-    made of its answer once that has landed.
-    """
-
-    def __init__(self, run: Run, flight: Flight, asking: Asking) -> None:
-        self.run = run
-        self.agent: Agent = run.agent
-        self.asking = asking
-        self.position = 0
-        self.leads = False
-        self.begun = False
-        self.done = False
-        self.waits = False
-        self.released = False
-        self.fault: Fault | None = None
-        self._flight = flight
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def behind(self) -> int:
-        """Bytes that it has not been given yet."""
-        flight = self._flight
-        return sum(map(len, flight.pieces[max(0, self.position - flight.first) :])) if self.begun else 0
-
-    def begin(self) -> None:
-        """The flight's answer has begun."""
-        flight, run = self._flight, self.run
-        verdict = flight.verdict
-        if verdict in (Verdict.HELD, Verdict.AGAIN):
-            self.waits = True
-        elif self.leads and self.asking is flight.asking:
-            self.begun = True
-            run.begin(flight.status, [*flight.headers, *flight.forward_fields], reason=flight.reason)
-        elif verdict is not Verdict.SHARED and not self.leads:
-            self._release()
-        elif not flight.fits(self.asking):
-            self.waits = True
-        else:
-            self.begun = True
-            run.begin(flight.status, self._joined_head(), reason=flight.reason)
-            self.pump()
-
-    def _joined_head(self) -> Headers:
-        """The head of another call's answer, as this one's."""
-        flight, ledger, work = self._flight, self.run.ledger, self._flight.run.ledger
-        if not self.leads:
-            now = flight.clock.now()
-            ledger.outcome = Outcome.STALE if work.outcome is Outcome.STALE else Outcome.CACHE
-            ledger.cache = "coalesced"
-            ledger.upstream, ledger.model, ledger.status = work.upstream, work.model, flight.status
-            ledger.service_level, ledger.stream = work.service_level, work.stream
-            ledger.committed = now
-            ledger.waited = now - self.run.call.received
-        cookies = (b"set-cookie", b"set-cookie2")
-        fields = [field for field in without_told(flight.headers) if field[0].lower() not in cookies]
-        fields += told(self.run.call, ledger)
-        if work.outcome is not Outcome.STALE:
-            fields.append(status_fields.forward_status(flight.forward, collapsed=True))
-        if not self.leads and self.asking.http is None:
-            fields.append(status_fields.CACHED_USAGE)
-        return fields
-
-    def comment(self, data: bytes) -> None:
-        """Something that says nothing, to keep the agent waiting."""
-        flight = self._flight
-        current = self.position == flight.first + len(flight.pieces)
-        opened = self.begun or (self.leads and flight.run.opened)
-        if opened and current and not self.agent.congested:
-            self.agent.write(data)
-
-    def pump(self) -> None:
-        """Give the agent what there is, as far as it takes it."""
-        if self.done or not self.begun:
-            return
-        flight, agent = self._flight, self.agent
-        end = flight.first + len(flight.pieces)
-        while self.position < end:
-            if agent.congested:
-                self._wake()
-                return
-            if self.position == 0 and not self.leads:
-                self.run.ledger.first_content = flight.clock.now()
-            agent.write(flight.pieces[self.position - flight.first])
-            self.position += 1
-        if flight.over:
-            self.done = True
-            if flight.whole:
-                agent.end(flight.trailers if self.leads else without_ours(flight.trailers))
-            else:
-                self.fault = flight.run.ledger.fault or Fault(Code.TRUNCATED)
-                agent.abort()
-            self._wake()
-        elif agent.congested:
-            self._wake()
-
-    def land(self) -> None:
-        """The flight is over, and what it left is there."""
-        if self.waits or not self.begun:
-            self._release()
-
-    async def follow(self) -> None:
-        """Read until the end; `fault` says why it did not come. The caller leaves the flight in any case."""
-        call, clock = self.run.call, self._flight.clock
-        while not (self.done or self.released):
-            if self.begun and self.agent.congested:
-                self.fault = await drained(self.agent, call.plan.timeouts.agent_write)
-                if self.fault is not None:
-                    self.agent.drop()
-                    return
-                self.pump()
-                self._flight.ease()
-                continue
-            late = call.deadline
-            if (self.begun and not call.plan.timeouts.request_set) or (self.leads and not self.begun):
-                late = None
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                if late is None:
-                    await self._waiter
-                else:
-                    async with asyncio.timeout(max(0.0, late - clock.now())):
-                        await self._waiter
-            except TimeoutError:
-                self.fault = Fault(Code.TIMEOUT_REQUEST)
-                return
-            finally:
-                self._waiter = None
-
-    def break_off(self, problem: Problem) -> None:
-        """End an answer that has begun, as well as its agent can still be told."""
-        flight, dialect, facts = self._flight, self.run.call.plan.dialect, self.run.call.facts
-        answer = flight.answer
-        if answer is not None and answer.stream and answer.decoder is None and flight.first == 0:
-            watch = dialect.watch(facts)
-            for piece in flight.pieces[: self.position]:
-                watch.feed(piece)
-            if not watch.midway:
-                self.agent.write(watch.lead + dialect.error_event(facts, problem))
-        self.agent.abort()
-
-    def _release(self) -> None:
-        self.released = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
