@@ -76,6 +76,9 @@ class Proxy:
     def reset(self, upstream: str, model: str | None) -> Sequence[BreakerView]:
         return self.move(upstream, model, "closed")
 
+    def cache(self) -> dict[str, object]:
+        return {"routes": {}, "stores": {}}
+
     def drain(self) -> None:
         self.shown = replace(self.shown, process=replace(self.shown.process, draining=True))
 
