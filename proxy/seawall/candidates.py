@@ -53,13 +53,18 @@ class Candidates:
                 return None
             self._skip(run, candidate, self._refusal(run, candidate))
             retry_after = min(entered.retry_after, retry_after or entered.retry_after)
+        if not run.left and run.primary.target.read_only and run.call.facts.writes:
+            return Fault(Code.STATEMENT_REFUSED, f"the statement {run.call.facts.writes}")
         if not run.left:
             return Fault(Code.NO_CANDIDATE, "; ".join(run.ledger.skipped))
         return Fault(Code.BREAKER_OPEN, "no upstream of this route takes calls now", hint=retry_after)
 
     def _select(self, run: Run) -> None:
-        """Pass over those whose model cannot do what the request asks for (SEMANTICS §8)."""
+        """Pass over those that may not, or whose model cannot, do what the request asks for (SEMANTICS §8)."""
         call = run.call
+        if call.facts.writes:
+            for candidate in [c for c in run.left if c.target.read_only]:
+                self._pass_over(run, candidate, "takes only statements that read")
         needs = call.plan.dialect.needs(call.body.data) if call.body.whole else frozenset()
         for candidate in list(run.left):
             lacks = candidate.lacks(call.facts.model, needs)

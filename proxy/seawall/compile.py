@@ -138,6 +138,7 @@ def _target(effective: EffectiveUpstream, endpoint: Endpoint, kept: Target | Non
         base_path=url.path.rstrip("/"),
         host=url.netloc.encode("ascii"),
         keep_host=effective.host_header == "Passthrough",
+        read_only=effective.read_only,
         credential=_credential(effective, dialect, None if kept is None else kept.credential, clock),
         aliases={alias: model.name for model in effective.models for alias in model.aliases or ()},
     )

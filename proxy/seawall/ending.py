@@ -21,14 +21,14 @@ def refuse(run: Run, fault: Fault) -> None:
     call, ledger = run.call, run.ledger
     if run.visit is not None:
         ledger.upstream, ledger.model = run.visit.candidate.upstream.name, run.visit.model
-    ledger.fault, ledger.status, ledger.service_level = fault, fault.rule.status, ServiceLevel.OFFLINE
     problem = problem_of(run, fault)
-    headers, body = problem_answer(call.plan.dialect, call.facts, problem)
+    status, headers, body = problem_answer(call.plan.dialect, call.facts, problem)
+    ledger.fault, ledger.status, ledger.service_level = fault, status, ServiceLevel.OFFLINE
     headers += told(call, ledger)
     # What nobody can be asked stays so, however often an SDK tries.
-    if ledger.retries or fault.code is Code.NO_CANDIDATE:
+    if ledger.retries or fault.code in (Code.NO_CANDIDATE, Code.STATEMENT_REFUSED):
         headers.append((b"x-should-retry", b"false"))
-    _fail(run, fault.rule.status, headers, body, problem)
+    _fail(run, status, headers, body, problem)
 
 
 def fall_back(run: Run, fault: Fault, created: int) -> bool:

@@ -29,8 +29,9 @@ from seawall.types import Agent, Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
-# Operations whose answers may give out ids of state; `other` holds files, batches and conversations.
-STATEFUL = frozenset({"responses", "other"})
+# Operations whose answers may give out ids of state; `other` holds files, batches and conversations, `statement` and
+# `poll` are the warehouses'.
+STATEFUL = frozenset({"responses", "other", "statement", "poll"})
 
 
 class Engine:
@@ -229,7 +230,7 @@ class Engine:
         ledger.outcome = _outcome(run, attempt)
         ledger.service_level = _level(attempt)
         if answer.fault is None and answer.opening and call.facts.operation in STATEFUL:
-            state = call.plan.dialect.state_made(answer.opening)
+            state = call.plan.dialect.state_made(answer.opening, answer.exchange.headers)
             if state:
                 self._candidates.made(answer.candidate.upstream.key, state)
         ledger.committed = now = self._clock.now()

@@ -126,6 +126,8 @@ class Code(enum.Enum):
     QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
     SERVER_ERROR = "SERVER_ERROR"
     OVERLOADED = "OVERLOADED"
+    STATEMENT_FAILED = "STATEMENT_FAILED"
+    """A warehouse tells that a statement which it had taken has failed; to ask again tells the same."""
 
     RACE_LOST = "RACE_LOST"
     """Another attempt of the same call was faster."""
@@ -146,6 +148,8 @@ class Code(enum.Enum):
     NO_CANDIDATE = "NO_CANDIDATE"
     NOT_CACHED = "NOT_CACHED"
     """The agent wants a kept answer and no other (RFC 9111 §5.2.1.7), and there is none."""
+    STATEMENT_REFUSED = "STATEMENT_REFUSED"
+    """`statements: ReadOnly`, and the statement does not surely only read."""
     INTERNAL = "INTERNAL"
 
     @property
@@ -272,6 +276,16 @@ RULES: dict[Code, Rule] = {
         backoff=1.0,
         hinted=True,
     ),
+    Code.STATEMENT_FAILED: Rule(
+        502,
+        Retry.NEVER,
+        Sample.BAD,
+        Failover.NO,
+        Category.UNKNOWN,
+        Severity.HIGH,
+        True,
+        "submit the statement again, if it may run twice",
+    ),
     Code.RACE_LOST: Rule(
         499, Retry.NEVER, Sample.VOID, Failover.NO, Category.NETWORK, Severity.LOW, True, "none; another was faster"
     ),
@@ -314,6 +328,9 @@ RULES: dict[Code, Rule] = {
         503, Category.RESOURCE_EXHAUSTION, "add an upstream that can serve this request", failover=Failover.YES
     ),
     Code.NOT_CACHED: _own(504, Category.VALIDATION, "ask without Cache-Control: only-if-cached"),
+    Code.STATEMENT_REFUSED: _own(
+        403, Category.AUTHORIZATION, "send one statement that only reads, or lift `statements` of the upstream"
+    ),
     Code.INTERNAL: _own(500, Category.UNKNOWN, "report this as a bug, with the request id", recoverable=True),
 }
 

@@ -40,6 +40,7 @@ _PROXY_STATUS: dict[Code, bytes] = {
     Code.DRAINING: b"proxy_internal_response",
     Code.NO_ROUTE: b"destination_not_found",
     Code.NO_CANDIDATE: b"destination_unavailable",
+    Code.STATEMENT_REFUSED: b"http_request_denied",
     Code.BODY_TOO_LARGE: b"http_request_error",
     Code.BAD_REQUEST: b"http_request_error",
     Code.INTERNAL: b"proxy_internal_error",
@@ -126,21 +127,17 @@ def problem_for(
     )
 
 
-def problem_headers(problem: Problem, length: int) -> Headers:
-    """Fields of an error that seawall makes itself, without the x-seawall-* ones."""
-    fault = problem.fault
-    fields: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
+def problem_answer(dialect: Dialect, facts: Facts | None, problem: Problem) -> tuple[int, Headers, bytes]:
+    """Status, fields and body of an error that seawall makes itself, without the x-seawall-* fields."""
+    fault, body = problem.fault, dialect.error(facts, problem)
+    status, fields = dialect.error_head(problem)
+    fields.append((b"content-length", b"%d" % len(body)))
     if problem.retry_after is not None:
         # Whole seconds, rounded up (RFC 9110 §10.2.3).
         fields.append((b"retry-after", b"%d" % max(1, -int(-problem.retry_after // 1))))
     error = _PROXY_STATUS.get(fault.code, b"proxy_internal_response")
     fields.append((b"proxy-status", b"seawall; error=" + error))
-    return fields
-
-
-def problem_answer(dialect: Dialect, facts: Facts | None, problem: Problem) -> tuple[Headers, bytes]:
-    body = dialect.error(facts, problem)
-    return problem_headers(problem, len(body)), body
+    return status, fields, body
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
@@ -155,7 +152,7 @@ def static_answer(call: Call, status: int, text: str, problem: Problem, created:
     on its error. None where the operation knows no answer like that."""
     dialect = call.plan.dialect
     if status >= 400:
-        return problem_answer(dialect, call.facts, problem.saying(text))
+        return problem_answer(dialect, call.facts, problem.saying(text))[1:]
     found = dialect.static(call.facts, text, call.id.removeprefix("sw_"), created)
     if found is None:
         return None

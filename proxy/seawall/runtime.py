@@ -41,6 +41,8 @@ class Target:
     base_path: str
     host: bytes
     keep_host: bool = False
+    read_only: bool = False
+    """It takes no statement that does not surely only read."""
     credential: Credential | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Agents' names for models → this upstream's own."""
@@ -235,8 +237,8 @@ class Plan:
 
     @property
     def selective(self) -> bool:
-        """Whether the policy tells of any model what it can do."""
-        return any(candidate.capabilities for group in self.groups for candidate in group)
+        """Whether the policy tells of any candidate that there are requests which it cannot take."""
+        return any(c.capabilities or c.target.read_only for group in self.groups for c in group)
 
     def order(self, rng: Rng) -> tuple[Candidate, ...]:
         """Candidates by priority, and by weighted chance within one."""

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from seawall.call import Buffers
 from seawall.clock import Clock, SystemClock, system_rng
 from seawall.compile import compile_policy
+from seawall.dialects import REGISTRY
 from seawall.engine import Engine
 from seawall.foreign import Translator, load, require
 from seawall.policy import EffectivePolicy
@@ -142,6 +143,8 @@ class Service:
         """Import what a policy needs and the process does not have yet; may be called from another thread, since that
         can take seconds. Raises OSError where it is not installed."""
         self._stores.require(policy.stores)
+        for name in policy.dialects:
+            REGISTRY[name].load()
         if policy.signed:
             sigv4.require()
         if policy.translated:

@@ -89,11 +89,20 @@ class Facts(msgspec.Struct, frozen=True):
     """Parallel completions asked for (`n`)."""
     framing: str = ""
     """How a streamed answer is framed, in its dialect's word, where it has several ways; "" for its usual one."""
+    writes: str = ""
+    """Why the statement of a warehouse does not surely only read, for people: `begins with INSERT`; "" where it does,
+    and for requests that are no statements."""
+    alone: bool = False
+    """A race would gain nothing, since the first answer only tells that a statement has begun."""
+    session: str = ""
+    """The id of a session that takes one request at a time."""
+    deterministic: bool = False
+    """The same statement is meant to get the same answer. Of warehouses alone."""
 
     @property
     def raceable(self) -> bool:
         """Two of the same at once do no harm."""
-        return not self.pinned and self.safety in (Safety.SAFE, Safety.SAFE_BILLED)
+        return not (self.pinned or self.alone) and self.safety in (Safety.SAFE, Safety.SAFE_BILLED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from seawall.dialects._classify import judge_good, judge_status
 from seawall.dialects._json import model_name
 from seawall.dialects._json import read as read_json
 from seawall.dialects.base import Finish, Form, Material, Never, Watch
-from seawall.dialects.generic import PlainWatch, told
+from seawall.dialects.generic import PlainWatch, as_json, told
 from seawall.dialects.splice import with_model
 from seawall.dialects.sse import COMMENT
 from seawall.faults import Code, Fault, Problem
@@ -98,6 +98,9 @@ class Anthropic:
     keep_alive = COMMENT
     cache_fields: tuple[bytes, ...] = (b"anthropic-version", b"anthropic-beta", b"anthropic-workspace-id")
 
+    def load(self) -> None:
+        """Nothing more is needed."""
+
     def claims(self, head: Head) -> bool:
         if _OWN.match(head.path):
             return True
@@ -152,7 +155,7 @@ class Anthropic:
         counts = counts_of(message.usage)
         return model_name(message.model), None if counts is None else total(counts)
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         return _state.made(data)
 
     def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
@@ -169,6 +172,9 @@ class Anthropic:
                 "seawall": problem.seawall(),
             }
         )
+
+    def error_head(self, problem: Problem) -> tuple[int, Headers]:
+        return as_json(problem)
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         return b"event: error\ndata: " + self.error(facts, problem) + b"\n\n"

@@ -99,6 +99,10 @@ class Dialect(Protocol):
     cache_fields: tuple[bytes, ...]
     """Lower-case names of the request's header fields that change what an answer is: versions, betas, projects."""
 
+    def load(self) -> None:
+        """Import what reading requests takes beyond this module. Called before a policy that names the dialect is
+        taken; may take a second, and may be called from another thread."""
+
     def claims(self, head: Head) -> bool:
         """Whether a bare path (no route prefix) is one of this dialect's: `/v1/messages`. Deterministic among all
         dialects: at most one claims a request (an `anthropic-version` header decides for `/v1/models`, `/v1/files`)."""
@@ -133,14 +137,18 @@ class Dialect(Protocol):
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
         """Model and usage of a whole good plain answer ("" and None when it has none)."""
 
-    def state_made(self, data: bytes) -> str:
-        """The id of conversation state, file or job that an answer's first bytes give out; "" for none."""
+    def state_made(self, data: bytes, headers: Headers) -> str:
+        """The id of conversation state, file, job or statement that an answer's first bytes, or fields, give out; ""
+        for none."""
 
     def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
         """The ids of such that a pinned request builds upon."""
 
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         """A JSON error body in this dialect's shape, so that its SDK raises its usual exception."""
+
+    def error_head(self, problem: Problem) -> tuple[int, Headers]:
+        """Status, and content type and other fields, with which `error` is sent."""
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         """The error event to append to a stream that breaks after its commit, behind the watch's `lead`, framing

@@ -19,7 +19,7 @@ from seawall.dialects._classify import fault_of, judge_good
 from seawall.dialects._json import model_name
 from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.eventstream import CONTENT_TYPE, encode
-from seawall.dialects.generic import told
+from seawall.dialects.generic import as_json, told
 from seawall.dialects.hints import retry_hint
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Safety, Usage
@@ -56,6 +56,9 @@ class Bedrock:
     # botocore passes over an event that it does not know; what all other SDKs do is not known.
     keep_alive = b""
     cache_fields: tuple[bytes, ...] = ()
+
+    def load(self) -> None:
+        """Nothing more is needed."""
 
     def claims(self, head: Head) -> bool:
         return _OWN.match(head.path) is not None
@@ -118,7 +121,7 @@ class Bedrock:
         answer = answer_of(body)
         return model_name(answer.model), usage_of(answer.usage)
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         found = _JOB.search(data, 0, _BEGINNING)
         return found[1].decode("latin-1") if found else ""
 
@@ -134,6 +137,9 @@ class Bedrock:
             name = "ServiceQuotaExceededException"
         error = {"__type": name, "message": told(problem), "seawall": problem.seawall()}
         return msgspec.json.encode(error)
+
+    def error_head(self, problem: Problem) -> tuple[int, Headers]:
+        return as_json(problem)
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         """An exception, which botocore raises as EventStreamError. Operations that nobody knows here get none."""

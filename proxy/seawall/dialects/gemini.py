@@ -23,7 +23,7 @@ from seawall.dialects._gemini_stream import ArrayChunks, EventChunks
 from seawall.dialects._gemini_words import WORDS, alone, detailed, usage_of, withheld
 from seawall.dialects._json import model_name, read
 from seawall.dialects.base import Finish, Form, Material, Never, Watch
-from seawall.dialects.generic import PlainWatch, told
+from seawall.dialects.generic import PlainWatch, as_json, told
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Usage, header
 
@@ -75,6 +75,9 @@ class Gemini:
     keep_alive = b""
     cache_fields: tuple[bytes, ...] = (b"x-goog-user-project", b"x-vertex-ai-llm-request-type")
 
+    def load(self) -> None:
+        """Nothing more is needed."""
+
     def claims(self, head: Head) -> bool:
         if _SHARED.match(head.path):
             return for_google(head) and header(head.headers, b"anthropic-version") is None
@@ -114,7 +117,7 @@ class Gemini:
         answer = read(_ANSWER, body) or _Answer()
         return model_name(answer.model_version), usage_of(answer.usage_metadata)
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         found = _MADE.search(data, 0, _BEGINNING)
         return found[1].decode("ascii") if found else ""
 
@@ -125,6 +128,9 @@ class Gemini:
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         body = self._error(problem)
         return b"[" + body + b"]" if facts is not None and facts.framing == ARRAY else body
+
+    def error_head(self, problem: Problem) -> tuple[int, Headers]:
+        return as_json(problem)
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         """google-genai raises its error for a chunk that begins with `error`. Behind the array's last element nothing

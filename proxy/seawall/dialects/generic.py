@@ -23,6 +23,11 @@ def told(problem: Problem) -> str:
     return problem.message
 
 
+def as_json(problem: Problem) -> tuple[int, Headers]:
+    """Status and fields of an error in JSON."""
+    return problem.fault.rule.status, [(b"content-type", b"application/json")]
+
+
 class PlainWatch(EventWatch):
     """A stream without a contract: any event is content, and a clean end is an end."""
 
@@ -48,6 +53,9 @@ class Generic:
     keep_alive = b""
     cache_fields: tuple[bytes, ...] = ()
     """An answer itself says which of a request's fields it depends on (Vary)."""
+
+    def load(self) -> None:
+        """Nothing more is needed."""
 
     def claims(self, head: Head) -> bool:
         return False
@@ -80,7 +88,7 @@ class Generic:
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
         return "", None
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         return ""
 
     def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
@@ -93,6 +101,9 @@ class Generic:
         seawall, message = problem.seawall(), told(problem)
         error = {"message": message, "type": code.rule.category.value, "code": code.value, "seawall": seawall}
         return msgspec.json.encode({"error": error, "message": message, "seawall": seawall})
+
+    def error_head(self, problem: Problem) -> tuple[int, Headers]:
+        return as_json(problem)
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         """None: a client that does not expect such an event fails on it (google-genai cannot parse the line

@@ -20,7 +20,7 @@ from seawall.dialects._openai_responses import ResponsesWatch
 from seawall.dialects._openai_static import static
 from seawall.dialects._openai_words import FILTERED, WORDS, is_filtered, usage_of
 from seawall.dialects.base import Finish, Form, Material, Never, Watch
-from seawall.dialects.generic import PlainWatch, told
+from seawall.dialects.generic import PlainWatch, as_json, told
 from seawall.dialects.splice import with_model
 from seawall.dialects.sse import COMMENT
 from seawall.faults import Code, Fault, Problem
@@ -87,6 +87,9 @@ class OpenAI:
     keep_alive = COMMENT
     cache_fields: tuple[bytes, ...] = (b"openai-beta", b"openai-organization", b"openai-project", b"openai-version")
 
+    def load(self) -> None:
+        """Nothing more is needed."""
+
     def claims(self, head: Head) -> bool:
         path = head.path
         if _SHARED.match(path):
@@ -129,7 +132,7 @@ class OpenAI:
         answer = read(_ANSWER, body) or _Answer()
         return model_name(answer.model), usage_of(answer.usage)
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         return _state.made(data)
 
     def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
@@ -137,6 +140,9 @@ class OpenAI:
 
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         return msgspec.json.encode({"error": _error(problem), "seawall": problem.seawall()})
+
+    def error_head(self, problem: Problem) -> tuple[int, Headers]:
+        return as_json(problem)
 
     def error_event(self, facts: Facts, problem: Problem) -> bytes:
         """openai-python raises APIError for any event with an `error` member, of either kind of stream; others look

@@ -180,6 +180,7 @@ class UpstreamSpec(UpstreamFields):
     tls: TLS | None = None
     proxy: Proxy | None = None
     host_header: Literal["Upstream", "Passthrough"] | None = None
+    statements: Literal["Any", "ReadOnly"] | None = None
     models: tuple[Model, ...] | None = None
 
 

@@ -113,6 +113,11 @@ class EffectiveUpstream:
         return self.spec.host_header or "Upstream"
 
     @property
+    def read_only(self) -> bool:
+        """Whether it is asked for nothing but what surely only reads."""
+        return self.spec.statements == "ReadOnly"
+
+    @property
     def models(self) -> tuple[Model, ...]:
         return self.spec.models or ()
 
@@ -204,6 +209,12 @@ class EffectivePolicy:
         """Kinds of stores in which some rule keeps answers."""
         rules = (rule for route in self.routes for rule in route.rules)
         return frozenset(rule.settings.cache.store for rule in rules if rule.settings.cache is not None)
+
+    @property
+    def dialects(self) -> frozenset[str]:
+        """Of all upstreams, and of agents."""
+        rules = (rule.dialect for route in self.routes for rule in route.rules if rule.dialect)
+        return frozenset(upstream.spec.dialect for upstream in self.upstreams.values()).union(rules)
 
     @property
     def signed(self) -> bool:

@@ -20,6 +20,7 @@ def upstream_issues(located: Located, document: Upstream | ClusterUpstream) -> I
         yield from _auth(located, document.spec.auth)
     yield from _signed(located, document)
     yield from _models(located, document)
+    yield from _statements(located, document)
 
 
 def _type(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:
@@ -99,6 +100,13 @@ def _signed(located: Located, document: Upstream | ClusterUpstream) -> Iterable[
     if spec.host_header == "Passthrough" and located.sure(("spec", "hostHeader")):
         message = "contradicts auth type AWSSigV4: the signature covers the upstream's own Host"
         yield located.error(("spec", "hostHeader"), message, "leave hostHeader out")
+
+
+def _statements(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:
+    spec = document.spec
+    if spec.statements == "ReadOnly" and spec.dialect not in WAREHOUSES and located.sure(("spec", "dialect")):
+        message = f"what a request of dialect {spec.dialect} would do is not known"
+        yield located.error(("spec", "statements"), message, f"only with {', '.join(sorted(WAREHOUSES))}")
 
 
 def _models(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:

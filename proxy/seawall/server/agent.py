@@ -49,8 +49,8 @@ class AgentHandler:
         body = Replay(exchange.body, exchange.trailers, self._buffers)
 
         def refused(fault: Fault) -> None:
-            fields, text = _problem(fault, call_id, routing.dialect, runtime)
-            exchange.start(fault.rule.status, fields)
+            status, fields, text = _problem(fault, call_id, routing.dialect, runtime)
+            exchange.start(status, fields)
             exchange.write(text)
             exchange.end()
             self._tell(fault, head, exchange.received_at, call_id, routing.dialect, plan, body.size, len(text))
@@ -83,7 +83,7 @@ class AgentHandler:
         """The answer to a request that never became a call: see http1.Refuse."""
         runtime, call_id = self._runtime(), self._new_id()
         dialect = route_for(runtime, head).dialect
-        fields, text = _problem(fault, call_id, dialect, runtime)
+        _, fields, text = _problem(fault, call_id, dialect, runtime)
         heard = fault.code is not Code.AGENT_GONE
         self._tell(fault, head, since, call_id, dialect, None, 0, len(text) if heard else 0)
         return fields, text
@@ -206,14 +206,14 @@ def _by_model(match: Match) -> bool:
     return bool(match.models) or any(c.renames for group in match.plan.groups for c in group)
 
 
-def _problem(fault: Fault, call_id: str, dialect: Dialect, runtime: Runtime) -> tuple[Headers, bytes]:
-    """An error of ours, before there is a call, with all its fields."""
+def _problem(fault: Fault, call_id: str, dialect: Dialect, runtime: Runtime) -> tuple[int, Headers, bytes]:
+    """An error of ours, before there is a call: its status, all its fields, its text."""
     known = runtime.known_routes() if fault.code is Code.NO_ROUTE else ()
-    fields, text = problem_answer(dialect, None, problem_for(fault, call_id, known=known))
+    status, fields, text = problem_answer(dialect, None, problem_for(fault, call_id, known=known))
     fields.append((b"x-seawall-request-id", call_id.encode()))
     fields.append((b"x-seawall-outcome", b"error"))
     fields.append((b"x-seawall-attempts", b"0"))
-    return fields, text
+    return status, fields, text
 
 
 class Routing(msgspec.Struct, frozen=True):

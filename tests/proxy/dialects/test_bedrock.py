@@ -55,12 +55,12 @@ def test_tools_of_the_provider_and_files_of_the_account() -> None:
 
 def test_a_job_is_known_to_whoever_runs_it() -> None:
     arn = "arn:aws:bedrock:us-east-1:123456789012:async-invoke/abcdef"
-    assert BEDROCK.state_made(json.dumps({"invocationArn": arn}).encode()) == arn
+    assert BEDROCK.state_made(json.dumps({"invocationArn": arn}).encode(), []) == arn
     path = f"/async-invoke/{arn.replace(':', '%3A').replace('/', '%2F')}"
     assert BEDROCK.state_named(path, b"") == (arn,)
     assert read(path, b"", "GET") == Facts("other", safety=Safety.SAFE, pinned=True)
     assert read("/async-invoke?max=3", b"", "GET") == Facts("other", safety=Safety.SAFE)
-    assert BEDROCK.state_made(b"{}") == "" and BEDROCK.state_named("/model/m/converse", b"") == ()
+    assert BEDROCK.state_made(b"{}", []) == "" and BEDROCK.state_named("/model/m/converse", b"") == ()
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,9 @@ def test_a_conversation_stays_the_same_as_it_grows() -> None:
 
 
 def test_ids_of_what_an_account_keeps() -> None:
-    made = GEMINI.state_made
+    def made(data: bytes) -> str:
+        return GEMINI.state_made(data, [])
+
     assert made(b'{"name": "cachedContents/abc-1", "model": "models/g"}') == "cachedContents/abc-1"
     assert made(b'{"file": {"name": "files/xyz"}}') == "files/xyz"
     assert made(b'{"name": "projects/1/locations/eu/cachedContents/123456"}') == "cachedContents/123456"

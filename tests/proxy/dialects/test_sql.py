@@ -210,9 +210,9 @@ def test_a_plain_query_is_deterministic() -> None:
 
 
 _WORDS = """
-    SELECT select FROM WHERE WITH AS ( ) , ; 1 a t 'x' 'it''s' "q" `b` upper( f( count( t( t(a) INSERT INTO VALUES UPDATE
-    SET DELETE MERGE USING CREATE TABLE CALL DROP -- /* */ ' " \\ $$ # // ->> |> := {# #} UNION ALL EXPLAIN SHOW CASE WHEN
-    THEN END nextval RETURNING EXECUTE FUNCTION a.b. .f( FOR
+    SELECT select FROM WHERE WITH AS ( ) , ; 1 a t 'x' 'it''s' "q" `b` upper( f( count( t( t(a) INSERT INTO VALUES
+    UPDATE SET DELETE MERGE USING CREATE TABLE CALL DROP -- /* */ ' " \\ $$ # // ->> |> := {# #} UNION ALL EXPLAIN SHOW
+    CASE WHEN THEN END nextval RETURNING EXECUTE FUNCTION a.b. .f( FOR
 """
 _PIECES = st.sampled_from(_WORDS.split())
 _TEXTS = st.lists(st.tuples(_PIECES, st.sampled_from([" ", " ", "\n", "", "\r"]))).map(

@@ -32,4 +32,4 @@ def test_a_request_names_ids_in_path_and_body_each_once() -> None:
 
 
 def test_generic_routes_keep_no_state() -> None:
-    assert REGISTRY["Generic"].state_made(f'{{"id": "{RESPONSE}"}}'.encode()) == ""
+    assert REGISTRY["Generic"].state_made(f'{{"id": "{RESPONSE}"}}'.encode(), []) == ""

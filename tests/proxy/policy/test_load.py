@@ -198,7 +198,7 @@ def test_a_kubectl_list_is_its_items() -> None:
     found = load_text(f"apiVersion: v1\nkind: List\nitems:\n  - {body}  nope: 1\n", "p.yaml")
     assert [str(i) for i in found.issues] == [
         "p.yaml:10: error: spec.nope: unknown field (known here: timeouts, retryConstraint, circuitBreaker, "
-        "concurrency, rateLimit, healthCheck, type, baseURL, dialect, auth, tls, proxy, hostHeader, models)"
+        "concurrency, rateLimit, healthCheck, type, baseURL, dialect, auth, tls, proxy, hostHeader, statements, models)"
     ]
 
 
