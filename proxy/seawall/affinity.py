@@ -27,7 +27,7 @@ class Affinity:
         """Of conversation state: where we saw it made, else the first that the rule names; of those that speak the
         agent's dialect, if there are any, since no other one can hold its state."""
         named = call.plan.dialect.state_named(call.rest, call.body.data) if self._owners else ()
-        for state in named:
+        for state in (call.facts.session, *named) if call.facts.session else named:
             candidate = _at(call, self._owners.get(state.encode()))
             if candidate is not None:
                 return candidate

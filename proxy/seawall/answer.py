@@ -228,7 +228,7 @@ async def _stream(
     exchange, plan = answer.exchange, call.plan
     answer.stream = True
     answer.decoder = decoder_for(exchange.headers)
-    answer.watch = watch = plan.dialect.watch(call.facts)
+    answer.watch = watch = plan.dialect.watch(call.facts, exchange.headers)
     complete = plan.commit is Commit.COMPLETE
     if plan.commit is Commit.HEADERS or not (terms.hold or complete):
         return None

@@ -18,6 +18,7 @@ from seawall.faults import Code, Fault, Sample
 from seawall.foreign import Translator
 from seawall.keep_alive import KeepAlive
 from seawall.keeping import Stores
+from seawall.outgoing import credential_mark
 from seawall.racing import Racing
 from seawall.relay import relay
 from seawall.reply import closing, upstream_headers
@@ -25,6 +26,7 @@ from seawall.run import Run
 from seawall.runtime import Plan
 from seawall.settlement import Settlement
 from seawall.shadow import Shadows, follow
+from seawall.turns import Turns
 from seawall.types import Agent, Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
@@ -46,6 +48,7 @@ class Engine:
         self._buffers = buffers
         self._attempts = Attempts(pool, clock, buffers)
         self._racing = Racing(self._attempts, self._candidates, self._settlement, clock, observe)
+        self._turns = Turns()
         self.shadows = Shadows(clock, system_rng(), observe)
         self.wake = self._attempts.wake
         """Calls whose place a reload has granted go on."""
@@ -120,6 +123,28 @@ class Engine:
         if call.plan.shadow is not None:
             by_hand = self.is_offline(call.plan) and not call.plan.offline
             run.shadow = follow(self.shadows, call, by_hand=by_hand)
+        if call.facts.session:
+            await self._in_turn(run)
+        else:
+            await self._serve(run)
+
+    async def _in_turn(self, run: Run) -> None:
+        """The same, once the calls before it of the same session are over."""
+        call, started = run.call, self._clock.now()
+        session = (call.plan.route, call.facts.session, credential_mark(call, run.primary.target))
+        limit = call.received + call.plan.timeouts.request if call.deadline is None else call.deadline
+        fault = await self._turns.take(session, limit - started)
+        run.ledger.waited += self._clock.now() - started
+        if fault is not None:
+            refuse(run, fault)
+            return
+        try:
+            await self._serve(run)
+        finally:
+            self._turns.give(session)
+
+    async def _serve(self, run: Run) -> None:
+        call = run.call
         fault = self._offline(call) or self._candidates.first(run) or await self._try(run)
         if fault is not None and fall_back(run, fault, int(self._clock.wall())):
             pass
@@ -233,6 +258,8 @@ class Engine:
             state = call.plan.dialect.state_made(answer.opening, answer.exchange.headers)
             if state:
                 self._candidates.made(answer.candidate.upstream.key, state)
+        if answer.fault is None and call.facts.session:
+            self._candidates.made(answer.candidate.upstream.key, call.facts.session)
         ledger.committed = now = self._clock.now()
         visit.committed(now)
         exchange = answer.exchange

@@ -126,8 +126,8 @@ class Code(enum.Enum):
     QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
     SERVER_ERROR = "SERVER_ERROR"
     OVERLOADED = "OVERLOADED"
-    STATEMENT_FAILED = "STATEMENT_FAILED"
-    """A warehouse tells that a statement which it had taken has failed; to ask again tells the same."""
+    GATEWAY_ERROR = "GATEWAY_ERROR"
+    """Something before the provider could not reach it for a moment, where its protocol says to ask again at once."""
 
     RACE_LOST = "RACE_LOST"
     """Another attempt of the same call was faster."""
@@ -276,15 +276,8 @@ RULES: dict[Code, Rule] = {
         backoff=1.0,
         hinted=True,
     ),
-    Code.STATEMENT_FAILED: Rule(
-        502,
-        Retry.NEVER,
-        Sample.BAD,
-        Failover.NO,
-        Category.UNKNOWN,
-        Severity.HIGH,
-        True,
-        "submit the statement again, if it may run twice",
+    Code.GATEWAY_ERROR: Rule(
+        502, Retry.YES, Sample.BAD, Failover.YES, Category.NETWORK, Severity.HIGH, True, "retry", hinted=True
     ),
     Code.RACE_LOST: Rule(
         499, Retry.NEVER, Sample.VOID, Failover.NO, Category.NETWORK, Severity.LOW, True, "none; another was faster"
@@ -341,7 +334,8 @@ class Fault:
 
     hint: seconds after which the upstream itself asks to be tried again; None when it said nothing usable.
     status: of the upstream's answer, None when there was none. words: the upstream's own, where its answer cannot be
-    passed on as it is; for the agent alone, since they may quote its request.
+    passed on as it is; for the agent alone, since they may quote its request. final: to ask again would be told the
+    same, since what failed is not the request but what it asks about.
     """
 
     code: Code
@@ -349,6 +343,7 @@ class Fault:
     status: int | None = None
     hint: float | None = None
     words: str = field(default="", repr=False, compare=False)
+    final: bool = False
 
     @property
     def rule(self) -> Rule:

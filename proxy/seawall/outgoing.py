@@ -8,13 +8,13 @@ from urllib.parse import unquote, unquote_plus
 from seawall.call import Call
 from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Target
-from seawall.types import Body, Headers, Safety
+from seawall.types import HINTS, Body, Headers, Safety, header, origin_form
 from seawall.upstream.credential import Unsigned
 from seawall.upstream.pool import Request
 from seawall.wire import end_to_end
 
-# Answered here (Expect), or made anew for this hop.
-_DROP = frozenset({b"expect"})
+# Answered here (Expect), or meant for us.
+_DROP = frozenset({b"expect", *HINTS})
 _FRAMING = frozenset({b"content-length"})
 
 
@@ -39,6 +39,8 @@ def request_for(call: Call, candidate: Candidate) -> Request | Fault:
         target = _without(target, there.dialect.credential_parameters())
     headers = end_to_end(call.head.headers, drop)
     if not there.keep_host:
+        if there.dialect.forwarded:
+            headers += _forwarded(call, headers)
         _set_host(headers, there.host)
     target = join(there.base_path, target, there.dialect.version_prefix if call.bare else "")
     if credential is not None:
@@ -112,6 +114,20 @@ def _without(target: str, names: frozenset[str]) -> str:
     kept = [part for part in _parameters(target) if _name(part) not in names]
     path = target.partition("?")[0]
     return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+def _forwarded(call: Call, headers: Headers) -> Headers:
+    """Where agents reach this route, for an upstream that makes URLs of it: what the agent called, unless a proxy
+    before us has said so already."""
+    known = {name.lower() for name, _ in headers}
+    host, target = header(headers, b"host"), origin_form(call.head.target)
+    fields: Headers = [(b"x-forwarded-proto", b"http")]
+    if host is not None:
+        fields.append((b"x-forwarded-host", host))
+    prefix = target[: len(target) - len(call.rest)] if target.endswith(call.rest) else ""
+    if prefix.strip("/"):
+        fields.append((b"x-forwarded-prefix", prefix.encode("latin-1")))
+    return [field for field in fields if field[0] not in known]
 
 
 def _climbs(target: str) -> bool:

@@ -48,7 +48,8 @@ class Questions:
         tenant = self._tenants.tenant(head.headers, query, caller=caller)
         present = {name.lower() for name, _ in head.headers} & self._fields
         fields = [cache_key.field(head.headers, name) for name in sorted(present)] if present else []
-        asked = Question(head.method, path, query, material.body, tuple(f for f in fields if f is not None))
+        known = tuple(field for field in fields if field is not None)
+        asked = Question(head.method, path, query, material.body, known, material.without)
         return self._of(facts.model).key(tenant, asked)
 
     def _of(self, model: str) -> Keys:

@@ -14,6 +14,10 @@ import msgspec
 Headers = list[tuple[bytes, bytes]]
 
 
+HINTS = (b"x-seawall-priority", b"x-seawall-timeout", b"x-seawall-cache-ttl")
+"""Fields by which an agent asks us for something, where its route takes them. No upstream sees them."""
+
+
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The first value of a field, or None. `name` must be in lower case."""
     for key, value in headers:
@@ -95,7 +99,9 @@ class Facts(msgspec.Struct, frozen=True):
     alone: bool = False
     """A race would gain nothing, since the first answer only tells that a statement has begun."""
     session: str = ""
-    """The id of a session that takes one request at a time."""
+    """The id of a session or transaction that lives at one upstream and takes one request at a time."""
+    patience: float = 0.0
+    """Seconds that the request itself gives its answer, where it says so; a default limit is never shorter."""
     deterministic: bool = False
     """The same statement is meant to get the same answer. Of warehouses alone."""
 

@@ -70,6 +70,22 @@ def test_what_changes_no_answer_changes_no_key() -> None:
     assert asked(plan(upstream(), weighted)) == asked(PLAIN)
 
 
+def test_parameters_that_change_no_answer_are_no_part_of_the_key() -> None:
+    def key(query: str, without: frozenset[str]) -> bytes:
+        facts = Facts("statement", "w")
+        material = Material(b"{}", True, without=without)
+        return Questions(PLAIN, SETTINGS, SECRET, "pod").key(Head("POST", "/v1/s", []), facts, f"/s?{query}", material)
+
+    drawn = frozenset({"requestid"})
+    assert (
+        key("requestId=1&nullable=true", drawn)
+        == key("nullable=true&requestId=2", drawn)
+        == key("nullable=true", drawn)
+    )
+    assert key("requestId=1", drawn) != key("requestId=1&nullable=true", drawn)
+    assert key("requestId=1", frozenset()) != key("requestId=2", frozenset())
+
+
 def test_fields_that_change_an_answer_change_the_key() -> None:
     agents: list[Headers] = [
         [],

@@ -58,13 +58,15 @@ class Rule:
 @dataclass(frozen=True, slots=True)
 class Question:
     """What one call asks. path: below the route's prefix; query: without its `?`, as it came; body: canonical, without
-    what changes no answer; fields: header fields that change one, in the form of `field`."""
+    what changes no answer; fields: header fields that change one, in the form of `field`; without: names, in lower
+    case, of the query's parameters that change none."""
 
     method: str
     path: str
     query: str
     body: bytes
     fields: tuple[tuple[bytes, bytes], ...] = ()
+    without: frozenset[str] = frozenset()
 
 
 class Keys:
@@ -81,7 +83,8 @@ class Keys:
         """32 bytes. HEAD is asked for with the key of GET, which answers it as well."""
         digest = self._begun.copy()
         method = "GET" if question.method == "HEAD" else question.method
-        query = sorted_query(question.query, self._rule.credential_parameters) if question.query else ""
+        without = self._rule.credential_parameters | question.without
+        query = sorted_query(question.query, without) if question.query else ""
         parts = [tenant, *map(_bytes, (method, question.path, query)), b"%d" % len(question.fields)]
         for field in question.fields:
             parts += field

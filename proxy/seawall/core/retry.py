@@ -136,6 +136,8 @@ class Retry:
             return Stop(Why.DEADLINE)
         if not standing.repeatable:
             return Stop(Why.UNREPEATABLE)
+        if fault.final:
+            return Stop(Why.NOT_RETRYABLE)
         may_move = self._may_move(fault, standing)
         wait = self._same_again(fault, standing, may_move and standing.admissible, withdraw, rng)
         if isinstance(wait, Why):

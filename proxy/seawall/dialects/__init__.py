@@ -8,12 +8,14 @@ from types import MappingProxyType
 from seawall.dialects.anthropic import Anthropic
 from seawall.dialects.base import Dialect
 from seawall.dialects.bedrock import Bedrock
+from seawall.dialects.clickhouse import ClickHouse
 from seawall.dialects.gemini import Gemini
 from seawall.dialects.generic import Generic
 from seawall.dialects.openai import OpenAI
+from seawall.dialects.trino import Trino
 from seawall.types import Head
 
-_DIALECTS: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini(), Bedrock(), Generic())
+_DIALECTS: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini(), Bedrock(), Trino(), ClickHouse(), Generic())
 
 REGISTRY: Mapping[str, Dialect] = MappingProxyType({dialect.name: dialect for dialect in _DIALECTS})
 """By the name in an Upstream's `dialect`."""

@@ -96,6 +96,7 @@ class Anthropic:
     name = "Anthropic"
     version_prefix = "/v1"
     keep_alive = COMMENT
+    forwarded = False
     cache_fields: tuple[bytes, ...] = (b"anthropic-version", b"anthropic-beta", b"anthropic-workspace-id")
 
     def load(self) -> None:
@@ -137,7 +138,7 @@ class Anthropic:
     def stream_type(self, facts: Facts) -> bytes:
         return b"text/event-stream"
 
-    def watch(self, facts: Facts) -> Watch:
+    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
         return MessagesWatch() if facts.operation == "messages" else PlainWatch()
 
     def judge(

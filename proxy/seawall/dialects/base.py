@@ -62,13 +62,15 @@ class Material:
     """What a request that may be answered from the cache gives to its key.
 
     body: canonical, and without the members that change no answer. deterministic: the same request is meant to get the
-    same answer. by_http: answers say themselves how they may be kept, as RFC 9111 has it.
+    same answer. by_http: answers say themselves how they may be kept, as RFC 9111 has it. without: the query's
+    parameters, in lower case, that change no answer.
     """
 
     body: bytes
     deterministic: bool
     form: Form = Form.PLAIN
     by_http: bool = False
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Dialect(Protocol):
     """The first path segment of its public API (`/v1`), which agents send and base URLs may or may not hold."""
     keep_alive: bytes
     """What may stand between two events of a stream and says nothing to any client; b"" where that is not known."""
+    forwarded: bool
+    """Its answers hold URLs at which agents go on asking, so it is told where they reach it (`X-Forwarded-*`)."""
     cache_fields: tuple[bytes, ...]
     """Lower-case names of the request's header fields that change what an answer is: versions, betas, projects."""
 
@@ -122,8 +126,8 @@ class Dialect(Protocol):
     def stream_type(self, facts: Facts) -> bytes:
         """The content type by which a streamed answer to such a request is known."""
 
-    def watch(self, facts: Facts) -> Watch:
-        """A new watch for a streamed answer to such a request."""
+    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
+        """A new watch for a streamed answer to such a request; headers: its fields, where there are any yet."""
 
     def judge(
         self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False

@@ -55,6 +55,7 @@ class Bedrock:
     version_prefix = ""
     # botocore passes over an event that it does not know; what all other SDKs do is not known.
     keep_alive = b""
+    forwarded = False
     cache_fields: tuple[bytes, ...] = ()
 
     def load(self) -> None:
@@ -87,7 +88,7 @@ class Bedrock:
     def stream_type(self, facts: Facts) -> bytes:
         return CONTENT_TYPE
 
-    def watch(self, facts: Facts) -> Watch:
+    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
         match facts.operation:
             case "converse":
                 return ConverseWatch()

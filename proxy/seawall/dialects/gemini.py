@@ -73,6 +73,7 @@ class Gemini:
     version_prefix = "/v1beta"
     # google-genai takes a line that is no data for a part of an error, and fails on it.
     keep_alive = b""
+    forwarded = False
     cache_fields: tuple[bytes, ...] = (b"x-goog-user-project", b"x-vertex-ai-llm-request-type")
 
     def load(self) -> None:
@@ -95,7 +96,7 @@ class Gemini:
     def stream_type(self, facts: Facts) -> bytes:
         return b"application/json" if facts.framing == ARRAY else b"text/event-stream"
 
-    def watch(self, facts: Facts) -> Watch:
+    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
         if facts.operation != "generate":
             return PlainWatch()
         return ArrayChunks(facts.choices) if facts.framing == ARRAY else EventChunks(facts.choices)

@@ -51,6 +51,7 @@ class Generic:
     version_prefix = ""
     # google-genai, for one, fails on a comment.
     keep_alive = b""
+    forwarded = False
     cache_fields: tuple[bytes, ...] = ()
     """An answer itself says which of a request's fields it depends on (Vary)."""
 
@@ -77,7 +78,7 @@ class Generic:
     def stream_type(self, facts: Facts) -> bytes:
         return b"text/event-stream"
 
-    def watch(self, facts: Facts) -> Watch:
+    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
         return PlainWatch()
 
     def judge(

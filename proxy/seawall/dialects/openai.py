@@ -85,6 +85,7 @@ class OpenAI:
     name = "OpenAI"
     version_prefix = "/v1"
     keep_alive = COMMENT
+    forwarded = False
     cache_fields: tuple[bytes, ...] = (b"openai-beta", b"openai-organization", b"openai-project", b"openai-version")
 
     def load(self) -> None:
@@ -108,7 +109,7 @@ class OpenAI:
     def stream_type(self, facts: Facts) -> bytes:
         return b"text/event-stream"
 
-    def watch(self, facts: Facts) -> Watch:
+    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
         match facts.operation:
             case "chat" | "completions":
                 return ChatWatch(facts.choices)

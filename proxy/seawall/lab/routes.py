@@ -7,9 +7,11 @@ from typing import Protocol
 from seawall.lab import converse, gemini_paths, messages, openai_other, warehouse
 from seawall.lab.answer import Answer, Json, Mint, RejectedError
 from seawall.lab.chat import Chat
+from seawall.lab.clickhouse import ClickHouse
 from seawall.lab.families import Anthropic, Bedrock, Family, Gemini, OpenAI, Warehouse
 from seawall.lab.plan import Scenario, Trouble
 from seawall.lab.responses import Responses
+from seawall.lab.trino import Trino
 from seawall.lab.words import WORDS
 from seawall.types import Head, header
 
@@ -53,6 +55,8 @@ class Routes:
         self._elapsed = elapsed
         self._queries = warehouse.Store()
         self._jobs = warehouse.Store()
+        self.trino, self.clickhouse = Trino(elapsed), ClickHouse(elapsed)
+        self._own = (self.trino, self.clickhouse)
         self._fixed: dict[tuple[str, str], Operation] = {
             ("POST", "/chat/completions"): Chat(),
             ("POST", "/responses"): Responses(),
@@ -70,11 +74,21 @@ class Routes:
             return _BEDROCK
         if gemini_paths.owns(path):
             return _GEMINI
+        if (own := next((one for one in self._own if one.owns(path)), None)) is not None:
+            return own.family
         return _WAREHOUSE if path.startswith("/warehouse") else _OPENAI
+
+    def takes_text(self, path: str) -> bool:
+        """Whether a body there is a statement, and no JSON."""
+        return self.trino.owns(path) or self.clickhouse.owns(path)
 
     def find(self, head: Head, path: str) -> Operation:
         """Raises RejectedError for unknown paths."""
         method = "GET" if head.method == "HEAD" else head.method
+        if (own := next((one for one in self._own if one.owns(path)), None)) is not None:
+            if (known := own.find(method, path, head)) is not None:
+                return known
+            raise RejectedError(Trouble.NOT_FOUND, f"no such resource: {method} {path}")
         api = path.removeprefix("/v1")
         fixed = self._fixed.get((method, api))
         if fixed is not None:

@@ -16,6 +16,7 @@ from seawall.clock import Clock, SystemClock
 from seawall.lab import gemini_paths
 from seawall.lab.answer import Json, Mint, RejectedError
 from seawall.lab.attempts import Attempt, Ring
+from seawall.lab.clickhouse import ClickHouse
 from seawall.lab.control import control
 from seawall.lab.converse import asked as in_path
 from seawall.lab.errors import bent, error_answer
@@ -27,6 +28,7 @@ from seawall.lab.play import play
 from seawall.lab.probe import FAMILY, echo, look
 from seawall.lab.routes import Routes, labelled
 from seawall.lab.script import Phase, ScriptDocument, Scripts, Step, Window
+from seawall.lab.trino import Trino
 from seawall.lab.words import FaultSyntaxError
 from seawall.server.exchange import Exchange
 from seawall.server.listener import Server, serve
@@ -64,6 +66,16 @@ class Lab:
         assert self._server is not None
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self._server.port}"
+
+    @property
+    def trino(self) -> Trino:
+        """What its Trino remembers."""
+        return self._routes.trino
+
+    @property
+    def clickhouse(self) -> ClickHouse:
+        """What its ClickHouse remembers."""
+        return self._routes.clickhouse
 
     @property
     def connections(self) -> int:
@@ -155,7 +167,10 @@ class Lab:
         family = self._routes.family(exchange.head, path)
         plan = HEALTHY
         try:
-            document = _document(exchange.head.method, body)
+            if self._routes.takes_text(path):
+                document: Any = {"statement": body.decode("utf-8", "replace")}
+            else:
+                document = _document(exchange.head.method, body)
             _note_facts(attempt, document, path)
             plan = self._plan(exchange, attempt)
             looked = look(exchange, path, attempt.body_sha256, attempt.bytes_in)

@@ -19,7 +19,7 @@ _LARGEST = 32 * 1024
 _QUERY_SECONDS = 0.2
 _JOB_SECONDS = (0.1, 0.5)
 """Until a job runs, and until it is done, counted from its creation."""
-_REGIONS = ("north", "east", "south", "west")
+REGIONS = ("north", "east", "south", "west")
 
 
 class Store:
@@ -175,7 +175,7 @@ def _check_size(given: str | bytes) -> None:
 def _done(query: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The result, made anew for whoever asks rather than kept: the same for the same seed and statement."""
     rng = random.Random(f"{seed}/{query['sql']}")
-    rows = [[at + 1, rng.choice(_REGIONS), round(rng.uniform(10, 1000), 2)] for at in range(query["rows"])]
+    rows = [[at + 1, rng.choice(REGIONS), round(rng.uniform(10, 1000), 2)] for at in range(query["rows"])]
     told = {"id": query["id"], "status": "SUCCEEDED", "sql": query["sql"]}
     return {**told, "columns": ["id", "region", "amount"], "rows": rows, "row_count": len(rows)}
 

@@ -98,7 +98,7 @@ class AgentHandler:
             deadline = received + timeouts.request
         elif not facts.stream:
             # A default never cuts what a direct call would have finished: the SDK's own patience counts.
-            deadline = received + max(timeouts.request, sdk_timeout)
+            deadline = received + max(timeouts.request, sdk_timeout, facts.patience)
         return Call(
             call_id,
             exchange.head,
