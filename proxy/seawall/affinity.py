@@ -27,12 +27,18 @@ class Affinity:
         """Of conversation state: where we saw it made, else the first that the rule names; of those that speak the
         agent's dialect, if there are any, since no other one can hold its state."""
         named = call.plan.dialect.state_named(call.rest, call.body.data) if self._owners else ()
-        for state in (call.facts.session, *named) if call.facts.session else named:
+        for state in named:
             candidate = _at(call, self._owners.get(state.encode()))
             if candidate is not None:
                 return candidate
+        if (holder := self.holder(call)) is not None:
+            return holder
         candidates = [c for group in call.plan.groups for c in group]
         return next((c for c in candidates if not c.foreign), candidates[0])
+
+    def holder(self, call: Call) -> Candidate | None:
+        """Of the session that a call belongs to; None where it has none, or nobody has it yet."""
+        return _at(call, self._owners.get(call.facts.session.encode())) if call.facts.session else None
 
     def order(self, call: Call, rng: Rng) -> list[Candidate]:
         """The candidates as this call tries them. With `sticky: Conversation` all calls of a conversation draw the

@@ -140,7 +140,8 @@ class Asker:
         if not isinstance(seen, _Seen):
             return seen
         http = cache_http.Asked(seen.directives, call.head.headers) if seen.by_http else None
-        return Asking(call, seen.key, seen.form, self.questions.settings, seen.directives, http)
+        settings = call.hints.cached(self.questions.settings)
+        return Asking(call, seen.key, seen.form, settings, seen.directives, http)
 
 
 def request_mark(head: Head, body: bytes) -> bytes:
@@ -154,7 +155,7 @@ def request_mark(head: Head, body: bytes) -> bytes:
 
 
 def _read(call: Call, questions: Questions) -> _Seen | Bypass | OnlyIfCached:
-    settings, head, dialect = questions.settings, call.head, call.plan.dialect
+    settings, head, dialect = call.hints.cached(questions.settings), call.head, call.plan.dialect
     material = dialect.cache_material(call.facts, call.body.data)
     if not isinstance(material, Material):
         if fields.directives(head.headers, request=True).only_if_cached:

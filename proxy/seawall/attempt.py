@@ -12,7 +12,7 @@ from seawall.answer import Answer, Source, Terms, after, receive, soonest
 from seawall.call import Buffers, Call, Ledger
 from seawall.clock import Clock
 from seawall.core.breaker import Refused
-from seawall.core.limit import Queued, Slot
+from seawall.core.limit import Queued, Slot, Waiting
 from seawall.faults import Category, Code, Fault
 from seawall.foreign import Translator
 from seawall.keep_alive import KeepAlive
@@ -132,7 +132,7 @@ class Attempts:
         if timeouts.request_set:
             # An Upstream's own limit on the whole call, tighter than the rule's, ends the attempt there only.
             limit = soonest(limit, (call.received + timeouts.request, Code.TIMEOUT_ATTEMPT))
-        late = call.deadline if call.plan.timeouts.request_set and not call.flight else None
+        late = call.deadline if call.limited else None
         return Terms(
             timeouts,
             started,
@@ -199,9 +199,11 @@ class Attempts:
     async def _slot(self, call: Call, upstream: Upstream) -> Slot | Fault:
         """A place among the upstream's parallel requests, after a wait if need be."""
         limiter, now = upstream.limiter, self._clock.now()
-        admitted = limiter.admit(now, call.deadline)
+        admitted = limiter.admit(now, call.deadline, call.hints.priority)
         if isinstance(admitted, Slot):
             return admitted
+        if isinstance(admitted, Queued) and admitted.instead_of is not None:
+            self.wake([admitted.instead_of])
         if isinstance(admitted, Refused):
             detail = f"{upstream.name} has all its parallel requests taken and its queue full"
             return Fault(Code.QUEUE_FULL, detail, hint=admitted.retry_after)
@@ -218,6 +220,8 @@ class Attempts:
             del self._waiters[admitted]
         if admitted.slot is not None:
             return admitted.slot
+        if admitted.state is Waiting.SHED:
+            return Fault(Code.QUEUE_FULL, f"a call of higher priority waits for {upstream.name} instead", hint=1.0)
         self.wake(limiter.cancel(admitted, self._clock.now()))
         return Fault(Code.QUEUE_TIMEOUT, f"waited {self._clock.now() - now:.1f} s for {upstream.name}", hint=1.0)
 

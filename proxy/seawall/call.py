@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from seawall.client_hints import NO_HINTS, Hints
 from seawall.faults import Code, Fault, Refusal
 from seawall.runtime import Plan
 from seawall.types import Body, Facts, Head, Headers, Outcome, ServiceLevel, Usage
@@ -143,7 +144,8 @@ class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
 
     rest: path below the route's prefix, and query. bare: the agent used the provider's own path, without a prefix.
     received: on the monotonic clock. deadline: likewise; None for a stream without an explicit `timeouts.request`.
-    sdk_retries: which retry of the agent's own SDK this is (`x-stainless-retry-count`).
+    sdk_retries: which retry of the agent's own SDK this is (`x-stainless-retry-count`). hints: what the agent asks of
+    us, as far as its route takes that.
     """
 
     id: str
@@ -161,6 +163,12 @@ class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """Of its request's bytes, where that was reckoned already: see asking.request_mark."""
     flight: bool = False
     """Several agents may read the answer, each until its own deadline; this one's counts up to the commit."""
+    hints: Hints = NO_HINTS
+
+    @property
+    def limited(self) -> bool:
+        """Somebody has set the deadline on purpose, so that it ends a committed answer as well."""
+        return not self.flight and (self.plan.timeouts.request_set or self.hints.timeout is not None)
 
 
 @dataclass(slots=True)

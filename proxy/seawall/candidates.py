@@ -36,6 +36,8 @@ class Candidates:
         """Who may serve a call, in the order in which they are tried."""
         if call.facts.pinned:
             return [self._affinity.owner(call)]
+        if (holder := self._affinity.holder(call)) is not None:
+            return [holder]
         return self._affinity.order(call, self._rng)
 
     def first(self, run: Run) -> Fault | None:

@@ -219,6 +219,7 @@ def _plan(route: str, rule: EffectiveRule, upstreams: Mapping[str, Upstream]) ->
         cache=cache_settings(settings),
         stale=settings.stale_cache,
         offline=settings.offline,
+        client_hints=settings.client_hints,
         sticky=settings.sticky,
         fixed_order=tuple(group[0] for group in groups) if all(len(group) == 1 for group in groups) else None,
         shadow=plan_shadow(rule, groups),

@@ -228,6 +228,8 @@ class Plan:
     """None: no answer is kept, and calls cost nothing more."""
     stale: bool = False
     """A kept answer that is stale comes before the static one."""
+    client_hints: frozenset[str] = frozenset()
+    """What agents may ask for by fields of ours."""
     sticky: bool = False
     """A conversation stays with the upstream that answered it."""
     fixed_order: tuple[Candidate, ...] | None = None

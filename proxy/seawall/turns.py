@@ -30,14 +30,14 @@ class Turns:
             async with asyncio.timeout(max(0.0, seconds)):
                 await turn
         except TimeoutError:
-            if not turn.done():
-                queue.remove(turn)
+            if turn.cancelled():
+                self._leave(queue, turn)
                 return Fault(Code.QUEUE_TIMEOUT, "another request of the session is still at work", hint=1.0)
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give(session)
+            if turn.cancelled():
+                self._leave(queue, turn)
             else:
-                queue.remove(turn)
+                self.give(session)
             raise
         return None
 
@@ -50,3 +50,8 @@ class Turns:
                 turn.set_result(None)
                 return
         del self._waiting[session]
+
+    @staticmethod
+    def _leave(queue: deque[asyncio.Future[None]], turn: asyncio.Future[None]) -> None:
+        if turn in queue:
+            queue.remove(turn)

@@ -40,7 +40,7 @@ def read(sql: Sql, head: Head, path: str, body: bytes) -> Facts:
     return Facts(
         "query",
         safety=safety,
-        pinned=bool(session),
+        alone=bool(session),
         writes="" if reads else verdict.writes,
         session=session,
         deterministic=verdict.deterministic,

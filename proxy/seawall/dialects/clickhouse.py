@@ -22,6 +22,7 @@ _COMBINATORS = (
     "IF ARRAY MAP DISTINCT FOREACH RESAMPLE ORNULL ORDEFAULT SIMPLESTATE STATE MERGE ARGMIN ARGMAX TUPLE NULL"
 )
 _OWN_PATHS = frozenset({"/ping", "/replicas_status"})
+_OWN_PARAMETERS = frozenset({"query", "query_id", "default_format", "session_id", "client_protocol_version"})
 _FIELDS = (b"x-clickhouse-user", b"x-clickhouse-key", b"x-clickhouse-ssl-certificate-auth")
 # Of the query's parameters: they tell of a query, and change no answer.
 _WITHOUT = frozenset({"query_id", "log_comment"})
@@ -93,7 +94,7 @@ class ClickHouse:
         if head.path in _OWN_PATHS:
             return True
         return head.path == "/" and (
-            "query" in request.parameters(head.target)
+            not _OWN_PARAMETERS.isdisjoint(request.parameters(head.target))
             or any(name.lower().startswith(b"x-clickhouse-") for name, _ in head.headers)
         )
 
@@ -151,8 +152,8 @@ class ClickHouse:
 
     def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
         """Database, role and settings are parameters, and so in the key with the rest of the query."""
-        if facts.safety is not Safety.SAFE or facts.pinned or facts.operation != "query":
-            return Never("session" if facts.pinned else facts.writes or "no statement")
+        if facts.safety is not Safety.SAFE or facts.session or facts.operation != "query":
+            return Never("session" if facts.session else facts.writes or "no statement")
         return Material(body, facts.deterministic, without=_WITHOUT)
 
     def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:

@@ -119,6 +119,9 @@ class Fallback(Block):
 FallbackOn = Literal["Unauthorized", "Forbidden", "NotFound", "ContentPolicy", "ContextLength"]
 
 
+ClientHint = Literal["Priority", "Timeout", "CacheTTL"]
+
+
 class Limits(Block):
     max_body: PositiveSize | None = None
     replay_buffer: Size | None = None
@@ -205,6 +208,7 @@ class RouteFields(Block):
     fallback_on: tuple[FallbackOn, ...] | None = None
     sticky: Literal["Conversation", "None"] | None = None
     offline: Literal["Enabled", "Disabled"] | None = None
+    client_hints: tuple[ClientHint, ...] | None = None
     limits: Limits | None = None
 
 

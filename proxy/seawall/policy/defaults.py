@@ -27,6 +27,7 @@ RULE: Mapping[str, str | int | tuple[str | int, ...]] = MappingProxyType(
         "streaming.maxHold": "8Mi",
         "streaming.keepAlive": "15s",
         "fallbackOn": (),
+        "clientHints": (),
         "limits.replayBuffer": "4Mi",
     }
 )

@@ -68,8 +68,11 @@ def _hedging(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[
     if delay in fields.values and fields.values.get(most) == 1 and fields.certain(most):
         yield _at(fields, delay, located, "warning", "does nothing: hedging.maxAttempts 1 is no race")
     for backend in rule.backends:
-        unsafe = backend.upstream.spec.dialect == "Generic" or backend.upstream.type == "Warehouse"
-        if hedged and unsafe and backend.ref.weight:
+        dialect = backend.upstream.spec.dialect
+        if hedged and dialect == "Trino" and backend.ref.weight:
+            message = f"{backend.ref.name} answers before a statement has run, so that there is nothing to win"
+            yield _at(fields, hedged, located, "error", message, "leave hedging out of this rule")
+        if hedged and dialect == "Generic" and backend.ref.weight:
             message = f"{backend.ref.name} serves requests that must not be sent twice, so they cannot be hedged"
             yield _at(fields, hedged, located, "error", message, "move them to a rule of their own")
             return

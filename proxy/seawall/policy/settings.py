@@ -107,6 +107,8 @@ class RuleSettings:
     """No upstream is asked; calls go straight to the fallback."""
     sticky: bool
     """A conversation stays with the upstream that answered it."""
+    client_hints: frozenset[str]
+    """What agents may ask for by `x-seawall-*` fields: `Priority`, `Timeout`, `CacheTTL`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,7 @@ def rule_settings(values: Values, sources: Mapping[str, str]) -> RuleSettings:
         cache=cache_of(values),
         offline=values.get("offline") == "Enabled",
         sticky=values.get("sticky") == "Conversation",
+        client_hints=frozenset(str(name) for name in _list(values, "clientHints")),
     )
 
 

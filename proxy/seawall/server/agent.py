@@ -1,14 +1,17 @@
 """From an agent's request to a Call: route, facts, body, deadline. What never reaches an upstream is answered here."""
 
 import asyncio
+import math
 import os
 from collections.abc import Callable
 
 import msgspec
 from msgspec.structs import replace
 
+from seawall import client_hints
 from seawall.asking import request_mark
 from seawall.call import Buffers, Call, Replay
+from seawall.client_hints import NO_HINTS
 from seawall.clock import Clock
 from seawall.dialects import REGISTRY, dialect_for_bare
 from seawall.dialects.base import Dialect
@@ -99,6 +102,9 @@ class AgentHandler:
         elif not facts.stream:
             # A default never cuts what a direct call would have finished: the SDK's own patience counts.
             deadline = received + max(timeouts.request, sdk_timeout, facts.patience)
+        hints = client_hints.read(exchange.head, plan.client_hints) if plan.client_hints else NO_HINTS
+        if hints.timeout is not None:
+            deadline = min(received + hints.timeout, deadline or math.inf)
         return Call(
             call_id,
             exchange.head,
@@ -112,6 +118,7 @@ class AgentHandler:
             deadline,
             sdk_retries,
             found.mark,
+            hints=hints,
         )
 
     async def _read(self, runtime: Runtime, routing: "Routing", head: Head, body: Replay) -> "Found":

@@ -205,3 +205,38 @@ def test_never_more_than_the_maximum_at_a_time(steps: list[str], maximum: int) -
         elif active:
             active += [queued.slot for queued in limiter.release(active.pop(0), now) if queued.slot]
         assert len(active) == limiter.snapshot().active <= maximum
+
+
+def test_a_higher_priority_is_served_first() -> None:
+    limiter = Limiter(1, 10, 5.0)
+    slot = limiter.admit(0.0)
+    low, normal, critical, also = (limiter.admit(0.0, None, priority) for priority in (0, 1, 3, 3))
+    order = []
+    for _ in range(4):
+        assert isinstance(slot, Slot)
+        [granted] = limiter.release(slot, 1.0)
+        order.append(granted)
+        slot = granted.slot
+    assert order == [critical, also, normal, low]
+
+
+def test_a_full_queue_sheds_its_lowest_for_a_higher_one() -> None:
+    limiter = Limiter(1, 2, 5.0)
+    limiter.admit(0.0)
+    first, second = limiter.admit(0.0, None, 1), limiter.admit(0.0, None, 1)
+    assert isinstance(limiter.admit(0.0, None, 1), Refused), "its equals are not shed"
+    assert isinstance(limiter.admit(0.0, None, 0), Refused)
+    high = limiter.admit(0.0, None, 2)
+    assert isinstance(high, Queued) and high.instead_of is second
+    assert isinstance(second, Queued) and second.state is Waiting.SHED
+    assert limiter.cancel(second, 0.0) == []
+    assert isinstance(first, Queued) and first.state is Waiting.WAITING
+    assert limiter.snapshot().pending == 2
+
+
+def test_one_that_would_not_wait_sheds_nobody() -> None:
+    limiter = Limiter(1, 1, 5.0)
+    limiter.admit(0.0)
+    waiting = limiter.admit(0.0, None, 0)
+    assert isinstance(limiter.admit(1.0, 1.0, 3), Refused)
+    assert isinstance(waiting, Queued) and waiting.state is Waiting.WAITING

@@ -344,3 +344,13 @@ def test_every_fault_has_a_decision_that_its_row_allows(code: Code) -> None:
                     assert standing.another
                 case Stop(why):
                     assert why in Why
+
+
+@pytest.mark.parametrize("code", [Code.SERVER_ERROR, Code.OVERLOADED, Code.RATE_LIMITED])
+def test_what_would_be_told_again_is_not_asked_again(code: Code) -> None:
+    assert _next(_retry(Safety.SAFE), Fault(code, final=True), ANOTHER) == Stop(Why.NOT_RETRYABLE)
+
+
+def test_a_gateway_that_cannot_reach_its_provider_is_asked_again_at_once() -> None:
+    decision = _next(_retry(Safety.SAFE), Fault(Code.GATEWAY_ERROR, hint=0.05))
+    assert isinstance(decision, Wait) and 0.05 <= decision.seconds <= 0.075

@@ -30,7 +30,7 @@ def test_the_benchmark_sets_every_block_that_is_implemented() -> None:
     (rule,), (upstream,) = policy.routes[0].rules, policy.upstreams.values()
     still_default = {path for path, source in {**rule.sources, **upstream.sources}.items() if source == "default"}
     # These change what is done rather than switch something on: holding whole answers, failing over, other statuses.
-    assert still_default <= {"streaming.maxHold", "fallbackOn", "retry.codes", "timeouts.connect"}
+    assert still_default <= {"streaming.maxHold", "clientHints", "fallbackOn", "retry.codes", "timeouts.connect"}
 
 
 def test_an_object_read_back_from_a_cluster_is_still_a_document() -> None:

@@ -91,3 +91,9 @@ def test_an_interval_for_comments_where_nothing_is_held_is_a_warning() -> None:
     there = upstream("b", dialect="Anthropic", auth={"type": "APIKey", "keyFile": "/k"})
     refs: list[dict[str, Any]] = [{"name": "a"}, {"name": "b", "model": "claude", "priority": 1}]
     assert not issues(upstream(), there, route(rule("/v1", *refs, streaming=at_once)))
+
+
+def test_what_is_only_queued_is_not_raced() -> None:
+    hedged = route(rule(hedging={"maxAttempts": 2}))
+    assert "nothing to win" in one(upstream(dialect="Trino"), hedged)[2]
+    assert issues(upstream(dialect="ClickHouse"), hedged) == []

@@ -12,7 +12,7 @@ GAPS: dict[str, Any] = {
     "cache": {"mode": "Enabled", "ttl": "1m"},
     "rateLimit": {"requests": {"count": 1}},
     "healthCheck": {"path": "/"},
-    "dialect": "Trino",
+    "dialect": "BigQuery",
     "type": {"type": "StaleCache"},
 }
 
@@ -40,7 +40,7 @@ def test_a_field_that_nothing_implements_is_an_error_wherever_it_stands(field: s
 
 def test_every_top_level_field_is_either_implemented_or_listed() -> None:
     implemented = {"timeouts", "retry", "hedging", "streaming", "fallbackOn", "limits", "sticky", "fallback", "offline"}
-    implemented |= {"retryConstraint", "circuitBreaker", "concurrency", "cache"}
+    implemented |= {"clientHints", "retryConstraint", "circuitBreaker", "concurrency", "cache"}
     listed = {gap.field for gap in NOT_IMPLEMENTED}
     fields = [*RouteFields.model_fields.values(), *UpstreamFields.model_fields.values()]
     assert {field.alias for field in fields} <= implemented | listed

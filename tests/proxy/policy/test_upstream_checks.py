@@ -111,3 +111,12 @@ def test_a_credentials_file_is_looked_at_when_asked(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "keys").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
     assert unreadable_files(loaded.policy) == []
+
+
+def test_only_warehouses_can_be_kept_to_reads() -> None:
+    for dialect in ("Trino", "ClickHouse"):
+        assert issues(upstream(dialect=dialect, statements="ReadOnly"), route(rule())) == []
+    for dialect in ("Generic", "OpenAI"):
+        found = one(upstream(dialect=dialect, statements="ReadOnly"), route(rule()))
+        assert found[:2] == ("error", "spec.statements") and "is not known" in found[2]
+        assert issues(upstream(dialect=dialect, statements="Any"), route(rule())) == []
