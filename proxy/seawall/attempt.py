@@ -41,6 +41,8 @@ class Attempt:
     extra: bool = False
     keep_alive: KeepAlive | None = None
     number: int = 0
+    again: bool = False
+    """The upstream may have had the request before."""
     made: bool = False
     """It has come to its end, without a bug and without being cancelled."""
     fault: Fault | None = None
@@ -49,6 +51,11 @@ class Attempt:
     terms: Terms | None = None
     slot: Slot | None = None
     exchange: Source | None = None
+
+    @property
+    def good(self) -> bool:
+        """There is an answer, and nothing against it."""
+        return self.arrived and self.fault is None
 
     @property
     def first_content(self) -> float | None:
@@ -152,7 +159,7 @@ class Attempts:
         if credential is not None and not credential.usable:
             await credential.prepare(left)
             left = by - self._clock.now()
-        request = None if candidate.foreign else request_for(call, candidate)
+        request = None if candidate.foreign else request_for(call, candidate, again=not visit.untried)
         if isinstance(request, Fault):
             return request
         if left <= 0:
@@ -160,7 +167,7 @@ class Attempts:
             visit.blameless = True
             return Fault(code)
         ledger.attempts += 1
-        attempt.number = ledger.attempts
+        attempt.number, attempt.again = ledger.attempts, not visit.untried
         # What was spent in our own queue and back-off says nothing about the upstream.
         visit.entered = terms.started
         if visit.shadow is not None:

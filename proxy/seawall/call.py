@@ -11,7 +11,7 @@ import msgspec
 from seawall.client_hints import NO_HINTS, Hints
 from seawall.faults import Code, Fault, Refusal
 from seawall.runtime import Plan
-from seawall.types import Body, Facts, Head, Headers, Outcome, ServiceLevel, Usage
+from seawall.types import Body, Facts, Head, Headers, Outcome, Safety, ServiceLevel, Usage
 
 
 class Buffers:
@@ -169,6 +169,28 @@ class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     def limited(self) -> bool:
         """Somebody has set the deadline on purpose, so that it ends a committed answer as well."""
         return not self.flight and (self.plan.timeouts.request_set or self.hints.timeout is not None)
+
+
+class _Nothing:
+    """The body of a request that has none."""
+
+    at_end = True
+
+    async def read(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        pass
+
+
+def reading(call: Call) -> Call:
+    """The call that asks for what this one makes (`Facts.made`), in its stead and within its time."""
+    fields = [field for field in call.head.headers if not field[0].lower().startswith(b"content-")]
+    head = Head("GET", call.facts.made, fields, call.head.http_version)
+    body = Replay(_Nothing(), [], Buffers(0))
+    body.whole = True
+    facts = Facts("made", call.facts.model, safety=Safety.SAFE, pinned=True)
+    return msgspec.structs.replace(call, head=head, facts=facts, rest=call.facts.made, body=body, chunked=False)
 
 
 @dataclass(slots=True)

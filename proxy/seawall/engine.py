@@ -9,7 +9,7 @@ from functools import partial
 
 from seawall.attempt import Attempt, Attempts
 from seawall.cached import Cached
-from seawall.call import Buffers, Call
+from seawall.call import Buffers, Call, reading
 from seawall.candidates import Candidates
 from seawall.clock import Clock, Rng, system_rng
 from seawall.core.retry import Next, Retry, Standing, Wait
@@ -31,9 +31,9 @@ from seawall.types import Agent, Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
-# Operations whose answers may give out ids of state; `other` holds files, batches and conversations, `statement` and
-# `poll` are the warehouses'.
-STATEFUL = frozenset({"responses", "other", "statement", "poll"})
+# Operations whose answers may give out ids of state; `other` holds files, batches and conversations, `statement`,
+# `query`, `job` and `poll` are the warehouses'.
+STATEFUL = frozenset({"responses", "other", "statement", "query", "job", "poll"})
 
 
 class Engine:
@@ -166,6 +166,11 @@ class Engine:
             if fault is None:
                 self._settlement.attempted(run, attempt)
                 return None
+            if attempt.again and fault.status == 409 and call.facts.made:
+                if await self._made_before(run, attempt):
+                    return None
+                self._settlement.leave(visit, fault)
+                return fault
             self._candidates.rest(run, visit, fault)
             wait, then = self._decide(run, visit, fault)
             if run.shadow is not None:
@@ -198,6 +203,24 @@ class Engine:
         finally:
             run.ledger.waited += self._clock.now() - started
         return run.attempt
+
+    async def _made_before(self, run: Run, conflict: Attempt) -> bool:
+        """What this call asked to be made is there, so an attempt of it was done although its answer was lost: read
+        that, and keep it as the answer. Asked once; where it can not be had, the conflict stands."""
+        self._settlement.attempted(run, conflict, "reading what was made")
+        self._attempts.leave(conflict)
+        started = self._clock.now()
+        found = Attempt(conflict.visit, started, hold=True)
+        try:
+            await self._attempts.make(reading(run.call), found, run.agent, run.ledger)
+        finally:
+            run.ledger.waited += self._clock.now() - started
+            if not found.good:
+                self._attempts.close(found)
+        self._settlement.attempted(run, found)
+        if found.good:
+            run.attempt = run.kept = self._attempts.replace(run.kept, found)
+        return found.good
 
     def _decide(self, run: Run, visit: Visit, fault: Fault) -> tuple[float | None, str]:
         """What follows a failed attempt, also in words: seconds until the next one, at `run.visit`, which may be

@@ -335,7 +335,8 @@ class Fault:
     hint: seconds after which the upstream itself asks to be tried again; None when it said nothing usable.
     status: of the upstream's answer, None when there was none. words: the upstream's own, where its answer cannot be
     passed on as it is; for the agent alone, since they may quote its request. final: to ask again would be told the
-    same, since what failed is not the request but what it asks about.
+    same, since what failed is not the request but what it asks about. undone: the upstream says that it has done
+    nothing with the request, so that even an `unsafe` one may be sent again.
     """
 
     code: Code
@@ -344,10 +345,16 @@ class Fault:
     hint: float | None = None
     words: str = field(default="", repr=False, compare=False)
     final: bool = False
+    undone: bool = False
 
     @property
     def rule(self) -> Rule:
         return RULES[self.code]
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have had effects."""
+        return self.rule.sent and not self.undone
 
     def listed(self, fallback_on: frozenset[str]) -> bool:
         """A larger context window is what a context-length error may always move to; the rest is up to

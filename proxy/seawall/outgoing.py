@@ -18,10 +18,12 @@ _DROP = frozenset({b"expect", *HINTS})
 _FRAMING = frozenset({b"content-length"})
 
 
-def request_for(call: Call, candidate: Candidate) -> Request | Fault:
-    """Build the request for one attempt."""
+def request_for(call: Call, candidate: Candidate, *, again: bool = False) -> Request | Fault:
+    """Build the request for one attempt. again: this upstream may have had it already."""
     there = candidate.target
     target, data = call.rest, call.body.data
+    if again and call.facts.again:
+        target += ("&" if "?" in target else "?") + call.facts.again
     drop = _DROP
     model = candidate.model_for(call.facts.model)
     spliced = None

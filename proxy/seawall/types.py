@@ -104,6 +104,11 @@ class Facts(msgspec.Struct, frozen=True):
     """Seconds that the request itself gives its answer, where it says so; a default limit is never shorter."""
     deterministic: bool = False
     """The same statement is meant to get the same answer. Of warehouses alone."""
+    again: str = ""
+    """A parameter that the query of a second sending to the same upstream has besides: `retry=true`."""
+    made: str = ""
+    """Where the upstream has what this request makes under its key, below the base URL: a conflict (409) after a second
+    sending says that the first one has made it, and it is read there. "" where a conflict says nothing of the kind."""
 
     @property
     def raceable(self) -> bool:

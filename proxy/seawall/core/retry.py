@@ -131,7 +131,7 @@ class Retry:
     def next(self, fault: faults.Fault, standing: Standing, withdraw: Callable[[], bool], rng: "Rng") -> Decision:
         """Decide after `fault`. `withdraw` takes one retry from the upstream's budget; it is called at most once, and
         only when nothing else speaks against the retry."""
-        self._sent = self._sent or fault.rule.sent
+        self._sent = self._sent or fault.sent
         if standing.left is not None and standing.left <= 0:
             return Stop(Why.DEADLINE)
         if not standing.repeatable:

@@ -263,6 +263,17 @@ def test_an_unsafe_request_that_was_never_sent_is_retried_and_moved(code: Code) 
     assert isinstance(_next(retry, Fault(code), ANOTHER), Next)
 
 
+@pytest.mark.parametrize("code", [Code.RATE_LIMITED, Code.OVERLOADED])
+def test_an_unsafe_request_of_which_nothing_was_done_is_retried_and_moved(code: Code) -> None:
+    fault = Fault(code, undone=True)
+    assert isinstance(_next(_retry(Safety.UNSAFE), fault), Wait)
+    assert isinstance(_next(_retry(Safety.UNSAFE), fault, ANOTHER), Next)
+    later = _retry(Safety.UNSAFE)
+    _next(later, fault)
+    assert _next(later, Fault(Code.CONNECTION_LOST)) == Stop(Why.UNSAFE)
+    assert _next(later, fault) == Stop(Why.UNSAFE), "an earlier one may have had effects"
+
+
 @pytest.mark.parametrize("code", SENT)
 def test_a_keyed_request_that_was_sent_stays_with_its_upstream(code: Code) -> None:
     standing = Standing(at="a", another=True, admissible=True, listed=True)
