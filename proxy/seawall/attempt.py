@@ -41,8 +41,6 @@ class Attempt:
     extra: bool = False
     keep_alive: KeepAlive | None = None
     number: int = 0
-    again: bool = False
-    """The upstream may have had the request before."""
     made: bool = False
     """It has come to its end, without a bug and without being cancelled."""
     fault: Fault | None = None
@@ -167,7 +165,7 @@ class Attempts:
             visit.blameless = True
             return Fault(code)
         ledger.attempts += 1
-        attempt.number, attempt.again = ledger.attempts, not visit.untried
+        attempt.number = ledger.attempts
         # What was spent in our own queue and back-off says nothing about the upstream.
         visit.entered = terms.started
         if visit.shadow is not None:

@@ -166,7 +166,7 @@ class Engine:
             if fault is None:
                 self._settlement.attempted(run, attempt)
                 return None
-            if attempt.again and fault.status == 409 and call.facts.made:
+            if attempt.number > 1 and fault.status == 409 and call.facts.made:
                 if await self._made_before(run, attempt):
                     return None
                 self._settlement.leave(visit, fault)

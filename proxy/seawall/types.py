@@ -107,7 +107,7 @@ class Facts(msgspec.Struct, frozen=True):
     again: str = ""
     """A parameter that the query of a second sending to the same upstream has besides: `retry=true`."""
     made: str = ""
-    """Where the upstream has what this request makes under its key, below the base URL: a conflict (409) after a second
+    """Where the provider has what this request makes under its key, below the base URL: a conflict (409) of a second
     sending says that the first one has made it, and it is read there. "" where a conflict says nothing of the kind."""
 
     @property

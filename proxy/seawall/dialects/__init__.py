@@ -8,14 +8,21 @@ from types import MappingProxyType
 from seawall.dialects.anthropic import Anthropic
 from seawall.dialects.base import Dialect
 from seawall.dialects.bedrock import Bedrock
+from seawall.dialects.bigquery import BigQuery
 from seawall.dialects.clickhouse import ClickHouse
+from seawall.dialects.databricks import Databricks
 from seawall.dialects.gemini import Gemini
 from seawall.dialects.generic import Generic
 from seawall.dialects.openai import OpenAI
+from seawall.dialects.snowflake import Snowflake
 from seawall.dialects.trino import Trino
 from seawall.types import Head
 
-_DIALECTS: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini(), Bedrock(), Trino(), ClickHouse(), Generic())
+_DIALECTS: tuple[Dialect, ...] = (
+    OpenAI(), Anthropic(), Gemini(), Bedrock(),
+    Snowflake(), Databricks(), BigQuery(), Trino(), ClickHouse(),
+    Generic(),
+)  # fmt: skip
 
 REGISTRY: Mapping[str, Dialect] = MappingProxyType({dialect.name: dialect for dialect in _DIALECTS})
 """By the name in an Upstream's `dialect`."""

@@ -110,7 +110,8 @@ class Answer:
 
     frames: the body, in the pieces in which it leaves (one SSE event each). prelude: how many come before the first
     content. terminal: how many at the end tell that it is whole. error_event makes the stream's error frame from
-    (trouble, failed, frames sent so far). malformed spoils a frame, where that is not JSON behind `data:`.
+    (trouble, failed, frames sent so far). malformed spoils a frame, where that is not JSON behind `data:`. failed makes
+    the body of a 200 that tells of an error, where that is not the provider's usual one.
     """
 
     frames: list[bytes]
@@ -122,6 +123,7 @@ class Answer:
     headers: Headers = field(default_factory=list)
     error_event: Callable[[Trouble, bool, int], bytes] | None = None
     malformed: Callable[[bytes], bytes] | None = None
+    failed: Callable[[Trouble], bytes] | None = None
 
 
 def plain(body: object, status: int = 200) -> Answer:

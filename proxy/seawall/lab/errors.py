@@ -37,6 +37,8 @@ def bent(answer: Answer, plan: Plan, family: Family, mint: Mint) -> tuple[Answer
     if broken is not None and broken.how in (Break.ERROR, Break.FAILED) and not answer.stream:
         trouble = broken.trouble
     if trouble is not None and answer.status < 400:
+        if answer.failed is not None:
+            return Answer([answer.failed(trouble)]), False
         told = Answer([family.error(trouble, Status(), mint)])
         told.headers += family.error_fields(trouble, Status())
         return told, False

@@ -6,11 +6,14 @@ from typing import Protocol
 
 from seawall.lab import converse, gemini_paths, messages, openai_other, warehouse
 from seawall.lab.answer import Answer, Json, Mint, RejectedError
+from seawall.lab.bigquery import BigQuery
 from seawall.lab.chat import Chat
 from seawall.lab.clickhouse import ClickHouse
+from seawall.lab.databricks import Databricks
 from seawall.lab.families import Anthropic, Bedrock, Family, Gemini, OpenAI, Warehouse
 from seawall.lab.plan import Scenario, Trouble
 from seawall.lab.responses import Responses
+from seawall.lab.snowflake import Snowflake
 from seawall.lab.trino import Trino
 from seawall.lab.words import WORDS
 from seawall.types import Head, header
@@ -29,6 +32,7 @@ class Operation(Protocol):
 
 MODELS = ("gpt-4o-mini", "claude-sonnet-4-5", *(f"lab-{word.example}" for word in WORDS))
 _OPENAI, _ANTHROPIC, _GEMINI, _BEDROCK, _WAREHOUSE = OpenAI(), Anthropic(), Gemini(), Bedrock(), Warehouse()
+_CORTEX = "/api/v2/cortex"
 _LABEL = re.compile(r"/u/([A-Za-z0-9._-]{1,64})(/.*|)")
 
 
@@ -56,7 +60,7 @@ class Routes:
         self._queries = warehouse.Store()
         self._jobs = warehouse.Store()
         self.trino, self.clickhouse = Trino(elapsed), ClickHouse(elapsed)
-        self._own = (self.trino, self.clickhouse)
+        self._own = (self.trino, self.clickhouse, Snowflake(elapsed), Databricks(elapsed), BigQuery(elapsed))
         self._fixed: dict[tuple[str, str], Operation] = {
             ("POST", "/chat/completions"): Chat(),
             ("POST", "/responses"): Responses(),
@@ -89,7 +93,7 @@ class Routes:
             if (known := own.find(method, path, head)) is not None:
                 return known
             raise RejectedError(Trouble.NOT_FOUND, f"no such resource: {method} {path}")
-        api = path.removeprefix("/v1")
+        api = path.removeprefix(_CORTEX).removeprefix("/v1")
         fixed = self._fixed.get((method, api))
         if fixed is not None:
             return fixed

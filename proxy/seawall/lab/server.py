@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from seawall.clock import Clock, SystemClock
-from seawall.lab import gemini_paths
+from seawall.lab import bigquery, gemini_paths
 from seawall.lab.answer import Json, Mint, RejectedError
 from seawall.lab.attempts import Attempt, Ring
 from seawall.lab.clickhouse import ClickHouse
@@ -287,15 +287,17 @@ def _needed(document: Any) -> Json:
 
 
 def _note_facts(attempt: Attempt, document: Any, path: str) -> None:
-    """Model and stream; a warehouse's name, or a pipeline's, stands where a model's would."""
+    """Model and stream; a warehouse's name, a project's or a pipeline's stands where a model's would."""
     if (asked := in_path(path)) is not None:
         attempt.model, attempt.stream = _short(asked[0], "model"), "stream" in asked[1]
     elif isinstance(document, dict):
-        model = document.get("model") or document.get("warehouse")
+        model = document.get("model") or document.get("warehouse") or document.get("warehouse_id")
         attempt.model = _short(model, "model") if isinstance(model, str) else ""
         attempt.stream = document.get("stream") is True
     elif path.startswith("/warehouse/pipelines/"):
         attempt.model = _short(path.split("/")[3], "pipeline")
+    if (project := bigquery.project(path)) is not None:
+        attempt.model = _short(project, "project")
     named, stream = gemini_paths.called(path)
     if named:
         attempt.model, attempt.stream = _short(named, "model"), stream

@@ -25,7 +25,7 @@ class Gap:
     hint: str = ""
 
 
-_DIALECTS = frozenset({"AzureOpenAI", "Snowflake", "Databricks", "BigQuery"})
+_DIALECTS = frozenset({"AzureOpenAI"})
 
 NOT_IMPLEMENTED = (
     Gap(_UPSTREAM_BLOCKS, "rateLimit", hint="concurrency works already"),

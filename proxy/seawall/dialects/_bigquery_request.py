@@ -1,0 +1,95 @@
+"""What BigQuery's two requests for work hold: jobs.query and jobs.insert."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from seawall.dialects import _warehouse as warehouse
+from seawall.dialects._json import read
+from seawall.dialects._sql import Sql
+from seawall.types import Safety
+
+SQL = Sql("bigquery")
+
+NO_MATTER = frozenset(
+    {"requestId", "timeoutMs", "jobTimeoutMs", "labels", "jobCreationMode", "useQueryCache", "maximumBytesBilled"}
+)
+"""Of jobs.query: who asks, how long it is waited for and what it may cost."""
+
+_LONGEST_ID = 1024
+
+
+class _Property(msgspec.Struct, gc=False):
+    key: object = None
+
+
+class _Query(msgspec.Struct, gc=False, rename="camel"):
+    query: object = None
+    request_id: object = None
+    dry_run: object = None
+    create_session: object = None
+    connection_properties: list[_Property] | None = None
+
+
+class _Reference(msgspec.Struct, gc=False, rename="camel"):
+    job_id: object = None
+    location: object = None
+
+
+class _Configured(msgspec.Struct, gc=False, rename="camel"):
+    """A job's query. Its result has a table of its own where none is named."""
+
+    query: object = None
+    destination_table: object = None
+    create_session: object = None
+
+
+class _Configuration(msgspec.Struct, gc=False, rename="camel"):
+    query: _Configured | None = None
+    dry_run: object = None
+
+
+class _Job(msgspec.Struct, gc=False, rename="camel"):
+    job_reference: _Reference | None = None
+    configuration: _Configuration | None = None
+
+
+_QUERY = msgspec.json.Decoder(_Query)
+_JOB = msgspec.json.Decoder(_Job)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """session: it runs in one, or begins one, whose tables and variables nobody else has."""
+
+    safety: Safety
+    sql: object = None
+    session: bool = False
+    job_id: str = ""
+    location: str = ""
+
+
+def query(body: bytes) -> Asked:
+    """Of jobs.query. A `requestId` makes it idempotent for 15 minutes."""
+    asked = read(_QUERY, body) or _Query()
+    session = bool(asked.create_session) or any(one.key == "session_id" for one in asked.connection_properties or ())
+    keyed = isinstance(asked.request_id, str) and asked.request_id != ""
+    # Variables and temporary tables stay in a session.
+    safety = _safety(None if asked.create_session else asked.query, asked.dry_run, keyed=keyed)
+    return Asked(safety, asked.query, session)
+
+
+def job(body: bytes) -> Asked:
+    """Of jobs.insert. A `jobId` is made once."""
+    asked = read(_JOB, body) or _Job()
+    reference, configuration = asked.job_reference or _Reference(), asked.configuration or _Configuration()
+    configured = configuration.query or _Configured()
+    job_id = reference.job_id if isinstance(reference.job_id, str) else ""
+    job_id = job_id if len(job_id) <= _LONGEST_ID else ""
+    writes = configured.destination_table is not None or configured.create_session
+    safety = _safety(None if writes else configured.query, configuration.dry_run, keyed=job_id != "")
+    return Asked(safety, job_id=job_id, location=reference.location if isinstance(reference.location, str) else "")
+
+
+def _safety(sql: object, dry_run: object, *, keyed: bool) -> Safety:
+    return Safety.SAFE if dry_run is True else warehouse.safety(SQL, sql, keyed=keyed)
