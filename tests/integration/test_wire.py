@@ -11,13 +11,14 @@ from aws import signature, unsigned
 from harness import Running, until
 from recorded import ABSENT, WIRE, Recording
 from replay_server import Gate, Message, Tee, ask, replay, replayed
-from wired import ANTHROPIC, HOSTS, ONE_TRY, RECORDED, RUNS, SPEAKS_OPENAI, dialect_of, wired
+from wired import ANTHROPIC, HOSTS, ONE_TRY, RECORDED, RUNS, dialect_of, wired
 
 pytestmark = pytest.mark.skipif(not WIRE.is_dir(), reason=ABSENT)
 
 GROUPS = {
     "openai": [h for h in HOSTS if h == "api.openai.com"],
-    "compatible": [h for h in HOSTS if h in SPEAKS_OPENAI and h != "api.openai.com"],
+    "compatible": [h for h in HOSTS if h != "api.openai.com" and dialect_of(h) == "OpenAI"],
+    "snowflake": [h for h in HOSTS if dialect_of(h) == "Snowflake"],
     "anthropic": [ANTHROPIC],
     "google": [h for h in HOSTS if h.endswith("googleapis.com")],
     "bedrock": [h for h in HOSTS if h.startswith("bedrock")],
@@ -130,7 +131,7 @@ async def test_compressed_recordings_come_through_byte_for_byte(commit: str, gzi
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
-@pytest.mark.parametrize("group", ["openai", "compatible", "anthropic", "google", "bedrock"])
+@pytest.mark.parametrize("group", ["openai", "compatible", "snowflake", "anthropic", "google", "bedrock"])
 async def test_no_event_waits_for_the_next(
     group: str, encoding: str, plain_replay: int, gzip_replay: int, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ GROUPS = {
     "anthropic": [r for r in SPOKEN if r.host == "api.anthropic.com"],
     "bedrock": [r for r in SPOKEN if dialect_of(r.host) == "Bedrock"],
     "google": [r for r in SPOKEN if dialect_of(r.host) == "Gemini"],
+    "snowflake": [r for r in SPOKEN if dialect_of(r.host) == "Snowflake"],
 }
 RETRY = "retry: {attempts: 2, backoff: {base: 1ms, max: 1ms}}"
 STALLED = f"{RETRY}\ntimeouts: {{streamIdle: 300ms}}"

@@ -19,6 +19,8 @@ SPEAKS_OPENAI = frozenset(
     | {"demo-endpoints.pydantic.workers.dev", "myorg-myaccount.snowflakecomputing.com", "openrouter.ai"}
     | {"router.huggingface.co"}
 )
+SNOWFLAKE = ".snowflakecomputing.com"
+"""What was recorded there is Cortex, which speaks OpenAI's protocol below a dialect of its own."""
 HOSTS = sorted({r.host for r in RECORDED})
 GOOGLE = "googleapis.com"
 ONE_TRY = "retry: {attempts: 0}"
@@ -33,6 +35,8 @@ def dialect_of(host: str) -> str:
         return "Bedrock"
     if host.endswith(GOOGLE):
         return "Gemini"
+    if host.endswith(SNOWFLAKE):
+        return "Snowflake"
     return "OpenAI" if host in SPEAKS_OPENAI else "Generic"
 
 

@@ -13,6 +13,7 @@ from seawall.lab.plan import Scenario, Status, Trouble
 from seawall.lab.statements import Statement, Statements, parameter
 from seawall.types import Head, Headers
 
+_SESSION = re.compile(r"/(?:session(?:/.*)?|queries/v1/abort-request|telemetry/send)")
 _PATHS = re.compile(r"/(?:api/v2/statements|session|queries|telemetry)(?:/|$)")
 _STATEMENT = re.compile(r"/api/v2/statements(?:/([\w-]+)(/cancel)?)?/?")
 _ROWS = 1_000
@@ -30,10 +31,10 @@ class SnowflakeFamily:
         Trouble.CONTEXT: (400, "391912", "", "The request is too large."),
         Trouble.FILTER: (422, "003001", "42501", "SQL access control error: insufficient privileges."),
         Trouble.RATE_LIMIT: (429, "391908", "", "Too many requests."),
-        Trouble.QUOTA: (422, "090073", "22000", "Warehouse cannot be resumed because resource monitor has exceeded its quota."),
+        Trouble.QUOTA: (422, "090073", "22000", "The warehouse's resource monitor has exceeded its quota."),
         Trouble.SERVER: (500, "390000", "", "Internal server error."),
         Trouble.OVERLOADED: (503, "390503", "", "Service unavailable."),
-        Trouble.TIMEOUT: (408, "000630", "57014", "Statement reached its statement or warehouse timeout of 10 second(s) and was canceled."),
+        Trouble.TIMEOUT: (408, "000630", "57014", "Statement reached its timeout of 10 second(s) and was canceled."),
     }  # fmt: skip
 
     def status(self, trouble: Trouble) -> int:
@@ -76,7 +77,9 @@ class Snowflake:
             return Poll(self._statements, head, found[1]) if method == "GET" else None
         if method != "POST":
             return None
-        return Query(self._statements, head) if path == "/queries/v1/query-request" else Session(path)
+        if path == "/queries/v1/query-request":
+            return Query(self._statements, head)
+        return Session(path) if _SESSION.fullmatch(path) else None
 
 
 class Submit:
