@@ -1,5 +1,5 @@
-"""google-cloud-bigquery through a route of the BigQuery dialect: queries and jobs, failures made good, a job whose answer
-was lost found again, and its usual exceptions."""
+"""google-cloud-bigquery through a route of the BigQuery dialect: queries and jobs, failures made good, a job whose
+answer was lost found again, and its usual exceptions."""
 
 import asyncio
 import json

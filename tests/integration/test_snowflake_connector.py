@@ -1,5 +1,5 @@
-"""snowflake-connector-python through a route of the Snowflake dialect. It speaks Snowflake's own drivers' protocol, with
-a session, and takes a host and a port but no path, so that it finds its route by its own paths."""
+"""snowflake-connector-python through a route of the Snowflake dialect. It speaks Snowflake's own drivers' protocol,
+with a session, and takes a host and a port but no path, so that it finds its route by its own paths."""
 
 import asyncio
 import warnings

@@ -7,6 +7,7 @@ import msgspec
 from seawall.dialects import _warehouse as warehouse
 from seawall.dialects._json import read
 from seawall.dialects._sql import Sql
+from seawall.dialects.hints import LONGEST
 from seawall.types import Safety
 
 SQL = Sql("bigquery")
@@ -26,6 +27,7 @@ class _Property(msgspec.Struct, gc=False):
 class _Query(msgspec.Struct, gc=False, rename="camel"):
     query: object = None
     request_id: object = None
+    timeout_ms: object = None
     dry_run: object = None
     create_session: object = None
     connection_properties: list[_Property] | None = None
@@ -58,25 +60,29 @@ _QUERY = msgspec.json.Decoder(_Query)
 _JOB = msgspec.json.Decoder(_Job)
 
 
+_DRY = warehouse.Reading(Safety.SAFE, "", deterministic=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """session: it runs in one, or begins one, whose tables and variables nobody else has."""
+    """never: why its answer is never kept, "" where it may be. patience: see `Facts`."""
 
-    safety: Safety
-    sql: object = None
-    session: bool = False
+    reading: warehouse.Reading
+    never: str = ""
     job_id: str = ""
     location: str = ""
+    patience: float = 0.0
 
 
 def query(body: bytes) -> Asked:
     """Of jobs.query. A `requestId` makes it idempotent for 15 minutes."""
     asked = read(_QUERY, body) or _Query()
-    session = bool(asked.create_session) or any(one.key == "session_id" for one in asked.connection_properties or ())
     keyed = isinstance(asked.request_id, str) and asked.request_id != ""
-    # Variables and temporary tables stay in a session.
-    safety = _safety(None if asked.create_session else asked.query, asked.dry_run, keyed=keyed)
-    return Asked(safety, asked.query, session)
+    # Variables and temporary tables stay in a session, and nobody else has them.
+    found = _reading(None if asked.create_session else asked.query, asked.dry_run, keyed=keyed)
+    session = asked.create_session or any(one.key == "session_id" for one in asked.connection_properties or ())
+    never = "session" if session else "dry run" if found is _DRY else ""
+    return Asked(found, never, patience=seconds(asked.timeout_ms))
 
 
 def job(body: bytes) -> Asked:
@@ -87,9 +93,18 @@ def job(body: bytes) -> Asked:
     job_id = reference.job_id if isinstance(reference.job_id, str) else ""
     job_id = job_id if len(job_id) <= _LONGEST_ID else ""
     writes = configured.destination_table is not None or configured.create_session
-    safety = _safety(None if writes else configured.query, configuration.dry_run, keyed=job_id != "")
-    return Asked(safety, job_id=job_id, location=reference.location if isinstance(reference.location, str) else "")
+    found = _reading(None if writes else configured.query, configuration.dry_run, keyed=job_id != "")
+    return Asked(found, job_id=job_id, location=reference.location if isinstance(reference.location, str) else "")
 
 
-def _safety(sql: object, dry_run: object, *, keyed: bool) -> Safety:
-    return Safety.SAFE if dry_run is True else warehouse.safety(SQL, sql, keyed=keyed)
+def seconds(milliseconds: object) -> float:
+    """Of a `timeoutMs`, a number or its text; 0 for what is none, or longer than a day."""
+    try:
+        found = int(milliseconds) / 1000 if isinstance(milliseconds, int | str) else 0.0
+    except ValueError:
+        return 0.0
+    return found if 0 < found <= LONGEST else 0.0
+
+
+def _reading(sql: object, dry_run: object, *, keyed: bool) -> warehouse.Reading:
+    return _DRY if dry_run is True else warehouse.reading(SQL, sql, keyed=keyed)

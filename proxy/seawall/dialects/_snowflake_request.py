@@ -54,7 +54,7 @@ def facts_of(head: Head, path: str, body: bytes) -> Facts:
         polled = _STATEMENT.search(resource) or _RESULT.search(resource)
         return Facts("poll" if polled else "other", safety=Safety.SAFE, pinned=True)
     if head.method != "POST":
-        return Facts("other", pinned=True)
+        return warehouse.other(pinned=True)
     if (found := _STATEMENT.search(resource)) is not None:
         return _cancel(found[2]) if found[1] else _statement(path, body)
     if (driven := _DRIVER.search(resource)) is not None:
@@ -63,7 +63,7 @@ def facts_of(head: Head, path: str, body: bytes) -> Facts:
         return _cortex(cortex[1], head, path, body)
     if _SEARCH.search(resource):
         return Facts("search", safety=Safety.SAFE_BILLED)
-    return Facts("other", pinned=True)
+    return warehouse.other(pinned=True)
 
 
 def handle(path: str) -> tuple[str, ...]:
@@ -72,23 +72,24 @@ def handle(path: str) -> tuple[str, ...]:
     return (unquote(found[1]),) if found is not None and found[1] else ()
 
 
-def statement(body: bytes) -> object:
-    """The SQL of a request to the SQL API."""
-    return (read(_STATEMENTS, body) or _Statement()).statement
-
-
 def _cancel(cancel: str | None) -> Facts:
     """A second cancellation finds the statement cancelled."""
-    safety = Safety.SAFE if cancel else Safety.UNSAFE
-    return Facts("cancel" if cancel else "other", safety=safety, pinned=True)
+    return Facts("cancel", safety=Safety.SAFE, pinned=True) if cancel else warehouse.other(pinned=True)
 
 
 def _statement(path: str, body: bytes) -> Facts:
     asked = read(_STATEMENTS, body) or _Statement()
     keyed = warehouse.parameter(path, "requestId") != ""
-    safety = warehouse.safety(SQL, asked.statement, keyed=keyed)
-    again = "retry=true" if keyed and not warehouse.parameter(path, "retry") else ""
-    return Facts("statement", model_name(asked.warehouse), safety=safety, again=again)
+    found = warehouse.reading(SQL, asked.statement, keyed=keyed)
+    return Facts(
+        "statement",
+        model_name(asked.warehouse),
+        safety=found.safety,
+        writes=found.writes,
+        alone=warehouse.parameter(path, "async") == "true",
+        deterministic=found.deterministic,
+        again="retry=true" if keyed and not warehouse.parameter(path, "retry") else "",
+    )
 
 
 def _driver(what: str, path: str, body: bytes) -> Facts:
@@ -98,8 +99,9 @@ def _driver(what: str, path: str, body: bytes) -> Facts:
         return Facts("session", safety=Safety.SAFE, pinned=True)
     asked = read(_QUERIES, body) or _Query()
     keyed = warehouse.parameter(path, "requestId") != ""
+    found = warehouse.reading(SQL, asked.sql_text, keyed=keyed)
     again = "retryCount=1" if keyed and not warehouse.parameter(path, "retryCount") else ""
-    return Facts("driver", safety=warehouse.safety(SQL, asked.sql_text, keyed=keyed), pinned=True, again=again)
+    return Facts("driver", safety=found.safety, pinned=True, writes=found.writes, again=again)
 
 
 def _cortex(what: str, head: Head, path: str, body: bytes) -> Facts:

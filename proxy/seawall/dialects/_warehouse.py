@@ -3,11 +3,11 @@ how their answers give out ids. It knows none of their words.
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl
 
 from seawall.dialects._json import is_strict
-from seawall.dialects._sql import Sql
+from seawall.dialects._sql import Sql, Statement
 from seawall.dialects.base import Material, Never
 from seawall.faults import Fault
 from seawall.types import Facts, Safety
@@ -27,11 +27,25 @@ def parameter(path: str, name: str) -> str:
     return next((value for key, value in parse_qsl(query) if key == name), "")
 
 
-def safety(sql: Sql, statement: object, *, keyed: bool) -> Safety:
-    """What a second sending of a statement would do. keyed: it carries a key that its warehouse honours."""
-    if isinstance(statement, str) and sql.read(statement).read_only:
-        return Safety.SAFE
-    return Safety.KEYED if keyed else Safety.UNSAFE
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known of a statement; as in `Facts`."""
+
+    safety: Safety
+    writes: str
+    deterministic: bool
+
+
+def reading(sql: Sql, statement: object, *, keyed: bool) -> Reading:
+    """What a statement would do, and a second sending of it. keyed: it carries a key that its warehouse honours."""
+    verdict = sql.read(statement) if isinstance(statement, str) else Statement("is not there")
+    safety = Safety.SAFE if verdict.read_only else Safety.KEYED if keyed else Safety.UNSAFE
+    return Reading(safety, verdict.writes, verdict.deterministic)
+
+
+def other(*, pinned: bool = False, model: str = "", safety: Safety = Safety.UNSAFE) -> Facts:
+    """Of a request that may do anything."""
+    return Facts("other", model, safety=safety, pinned=pinned, writes="is no statement")
 
 
 def undone(fault: Fault) -> Fault:
@@ -50,25 +64,23 @@ def static(text: str) -> tuple[bytes, bytes] | None:
     return (b"application/json", text.encode()) if is_strict(text.encode()) else None
 
 
-def readable(facts: Facts) -> Material | Never:
-    """What a request without a statement gives to its cache key: reads of metadata, for which RFC 9111 has the rules.
-    A statement's state, its pages and what leads to them are never kept."""
-    if facts.operation != "other" or facts.safety is not Safety.SAFE:
-        return Never("not a read" if facts.operation == "other" else facts.operation)
-    return Material(b"", deterministic=True)
-
-
 def material(
-    facts: Facts,
-    sql: Sql,
-    statement: object,
-    asked: tuple[dict[str, object], bytes] | None,
-    without: frozenset[str] = frozenset(),
+    facts: Facts, asked: tuple[dict[str, object], bytes] | None, without: frozenset[str] = frozenset()
 ) -> Material | Never:
     """What a statement gives to its cache key. asked: its body in canonical form, with all that names where it runs,
     as whom and under which settings; None where it has none. without: see `Material`."""
-    if facts.safety is not Safety.SAFE or not isinstance(statement, str):
-        return Never("not read-only")
+    if facts.writes:
+        return Never(f"statement {facts.writes}")
     if asked is None:
         return Never("body")
-    return Material(asked[1], deterministic=sql.read(statement).deterministic, without=without)
+    return Material(asked[1], facts.deterministic, without=without)
+
+
+def metadata(facts: Facts) -> Material | Never:
+    """Likewise of a request that is no statement: reads of metadata, for which RFC 9111 has the rules. How far a
+    statement is, its pages and what leads to them are never kept."""
+    if facts.operation != "other":
+        return Never(facts.operation)
+    if facts.safety is not Safety.SAFE:
+        return Never("not a read", by_http=True)
+    return Material(b"", deterministic=True, by_http=True)

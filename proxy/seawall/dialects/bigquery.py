@@ -6,12 +6,13 @@ client sends one with each. A job that was made although its answer was lost ans
 """
 
 import re
+from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from seawall.dialects import _warehouse as warehouse
-from seawall.dialects._bigquery_request import NO_MATTER, SQL, Asked, job, query
+from seawall.dialects._bigquery_request import NO_MATTER, SQL, Asked, job, query, seconds
 from seawall.dialects._bigquery_words import NAMES, REASONS, judged
 from seawall.dialects._canonical import canonical
 from seawall.dialects._classify import Words, judge_good
@@ -59,6 +60,9 @@ class BigQuery(Generic):
     version_prefix = "/bigquery/v2"
     cache_fields: tuple[bytes, ...] = (b"x-goog-user-project",)
 
+    def load(self) -> None:
+        SQL.load()
+
     def claims(self, head: Head) -> bool:
         return re.match(r"/(?:upload/|resumable/upload/)?bigquery/v2/", head.path) is not None
 
@@ -68,20 +72,23 @@ class BigQuery(Generic):
         project = model_name(unquote(found[1])) if found is not None else ""
         if head.method in warehouse.SAFE_METHODS:
             if found is not None and found[3]:
-                return Facts("poll", project, safety=Safety.SAFE, pinned=True)
+                patience = seconds(warehouse.parameter(path, "timeoutMs"))
+                return Facts("poll", project, safety=Safety.SAFE, pinned=True, patience=patience)
             page = any(warehouse.parameter(path, name) for name in _PAGES)
             return Facts("page" if page else "other", project, safety=Safety.SAFE, pinned=page)
         if found is None or head.method != "POST":
-            return Facts("other", project)
-        if found[3]:
+            return warehouse.other(model=project)
+        if found[4] is not None and found[2] == "jobs":
             # A second cancellation finds the job cancelled.
-            known = found[2] == "jobs" and found[4] is not None
-            safety = Safety.SAFE if known else Safety.UNSAFE
-            return Facts("cancel" if known else "other", project, safety=safety, pinned=True)
+            return Facts("cancel", project, safety=Safety.SAFE, pinned=True)
+        if found[3]:
+            return warehouse.other(model=project, pinned=True)
         if found[2] == "queries":
-            return Facts("query", project, safety=query(body).safety)
+            asked = query(body)
+            return _facts("query", project, asked, patience=asked.patience)
+        # It is told of a job as soon as that is made.
         asked = job(body)
-        return Facts("job", project, safety=asked.safety, made=_made(path, asked))
+        return _facts("job", project, asked, alone=True, made=_made(path, asked))
 
     def judge(
         self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
@@ -96,7 +103,7 @@ class BigQuery(Generic):
             return Fault(Code.CONFLICT, "a job of that name was there before", status)
         return cut
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         return warehouse.made(_MADE, data)
 
     def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
@@ -118,11 +125,9 @@ class BigQuery(Generic):
 
     def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
         if facts.operation != "query":
-            return warehouse.readable(facts)
-        asked = query(body)
-        if asked.session:
-            return Never("session")
-        return warehouse.material(facts, SQL, asked.sql, canonical(body, NO_MATTER))
+            return warehouse.metadata(facts)
+        never = query(body).never
+        return Never(never) if never else warehouse.material(facts, canonical(body, NO_MATTER))
 
     def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
         if facts.operation != "query":
@@ -140,6 +145,13 @@ class BigQuery(Generic):
     def credential_parameters(self) -> frozenset[str]:
         """As all of Google's APIs take them (their system parameters)."""
         return frozenset({"key", "$key", "access_token", "$access_token", "oauth_token"})
+
+
+def _facts(operation: str, project: str, asked: Asked, **more: Any) -> Facts:
+    found = asked.reading
+    return Facts(
+        operation, project, safety=found.safety, writes=found.writes, deterministic=found.deterministic, **more
+    )
 
 
 def _made(path: str, asked: Asked) -> str:

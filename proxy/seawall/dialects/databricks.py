@@ -82,6 +82,7 @@ class _Request(msgspec.Struct, gc=False):
     statement: object = None
     warehouse_id: object = None
     disposition: object = None
+    wait_timeout: object = None
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -126,6 +127,9 @@ class Databricks(Generic):
     # A host that stands for several workspaces.
     cache_fields: tuple[bytes, ...] = (b"x-databricks-org-id",)
 
+    def load(self) -> None:
+        SQL.load()
+
     def claims(self, head: Head) -> bool:
         return _OWN.match(head.path) is not None
 
@@ -137,14 +141,22 @@ class Databricks(Generic):
             return Facts("other" if found is None else "poll", safety=Safety.SAFE, pinned=True)
         if found is None or head.method != "POST":
             keyed = _KEYED.search(resource) and (read(_JOB, body) or _Job()).idempotency_token
-            return Facts("other", safety=Safety.KEYED if keyed else Safety.UNSAFE, pinned=True)
-        if found[1] is not None:
+            return warehouse.other(pinned=True, safety=Safety.KEYED if keyed else Safety.UNSAFE)
+        if found[2] == "/cancel":
             # A second cancellation finds the statement cancelled.
-            known = found[2] == "/cancel"
-            return Facts("cancel" if known else "other", safety=Safety.SAFE if known else Safety.UNSAFE, pinned=True)
+            return Facts("cancel", safety=Safety.SAFE, pinned=True)
+        if found[1] is not None:
+            return warehouse.other(pinned=True)
         asked = read(_REQUEST, body) or _Request()
-        safety = warehouse.safety(SQL, asked.statement, keyed=False)
-        return Facts("statement", model_name(asked.warehouse_id), safety=safety)
+        found_out = warehouse.reading(SQL, asked.statement, keyed=False)
+        return Facts(
+            "statement",
+            model_name(asked.warehouse_id),
+            safety=found_out.safety,
+            writes=found_out.writes,
+            alone=asked.wait_timeout == "0s",
+            deterministic=found_out.deterministic,
+        )
 
     def judge(
         self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
@@ -165,7 +177,7 @@ class Databricks(Generic):
         fault = fault_of(WORDS, Said(code=(told.error or _Error()).error_code), None)
         return Fault(fault.code, f"{status} with FAILED, {fault.detail}", status)
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         return warehouse.made(_MADE, data)
 
     def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
@@ -190,11 +202,10 @@ class Databricks(Generic):
 
     def cache_material(self, facts: Facts, body: bytes) -> Material | Never:
         if facts.operation != "statement":
-            return warehouse.readable(facts)
-        asked = read(_REQUEST, body) or _Request()
-        if asked.disposition not in (None, "INLINE"):
+            return warehouse.metadata(facts)
+        if (read(_REQUEST, body) or _Request()).disposition not in (None, "INLINE"):
             return Never("presigned links")
-        return warehouse.material(facts, SQL, asked.statement, canonical(body, _NO_MATTER))
+        return warehouse.material(facts, canonical(body, _NO_MATTER))
 
     def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
         if facts.operation != "statement":

@@ -86,6 +86,9 @@ class Snowflake(Generic):
         *ANTHROPIC.cache_fields,
     )
 
+    def load(self) -> None:
+        SQL.load()
+
     def claims(self, head: Head) -> bool:
         return _OWN.match(head.path) is not None
 
@@ -98,9 +101,9 @@ class Snowflake(Generic):
     def conversation(self, body: bytes) -> bytes:
         return OPENAI.conversation(body)
 
-    def watch(self, facts: Facts) -> Watch:
+    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
         cortex = _CORTEX.get(facts.operation)
-        return super().watch(facts) if cortex is None else cortex.watch(facts)
+        return super().watch(facts, headers) if cortex is None else cortex.watch(facts, headers)
 
     def judge(
         self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
@@ -119,7 +122,7 @@ class Snowflake(Generic):
         cortex = _CORTEX.get(facts.operation)
         return super().answered(facts, body) if cortex is None else cortex.answered(facts, body)
 
-    def state_made(self, data: bytes) -> str:
+    def state_made(self, data: bytes, headers: Headers) -> str:
         return warehouse.made(_MADE, data)
 
     def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
@@ -154,8 +157,8 @@ class Snowflake(Generic):
         if cortex is not None:
             return cortex.cache_material(facts, body)
         if facts.operation != "statement":
-            return warehouse.readable(facts)
-        return warehouse.material(facts, SQL, request.statement(body), canonical(body, _NO_MATTER), _DRAWN)
+            return warehouse.metadata(facts)
+        return warehouse.material(facts, canonical(body, _NO_MATTER), _DRAWN)
 
     def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
         cortex = _CORTEX.get(facts.operation)

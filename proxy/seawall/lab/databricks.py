@@ -1,4 +1,5 @@
-"""Databricks' statement execution API. A statement that fails is told in a 200, as it is there (the fault `error-body`).
+"""Databricks' statement execution API. A statement that fails is told in a 200, as it is there (the fault
+`error-body`).
 
 Results come in chunks of 1,000 rows, inline, or as links that need no credential (`disposition: EXTERNAL_LINKS`).
 """

@@ -59,7 +59,10 @@ def job(sql: str = SELECT, job_id: str = "", location: str = "", **query: object
         (job(destinationTable={"tableId": "t"}), Safety.UNSAFE, ""),
         (job(createSession=True), Safety.UNSAFE, ""),
         ({"configuration": {"load": {}}}, Safety.UNSAFE, ""),
-        ({"configuration": {"copy": {}}, "jobReference": {"jobId": "j"}}, Safety.KEYED, f"{PROJECT}/jobs/j?prettyPrint=false"),
+        (
+            {"configuration": {"copy": {}}, "jobReference": {"jobId": "j"}},
+            Safety.KEYED, f"{PROJECT}/jobs/j?prettyPrint=false",
+        ),
         ({"configuration": {"query": {"query": INSERT}, "dryRun": True}}, Safety.SAFE, ""),
         (b"", Safety.UNSAFE, ""),
     ],
@@ -147,7 +150,8 @@ def test_whatever_a_job_says_of_itself_it_was_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("created", "good"), [("1000000000000", True), ("999999200000", True), ("999999000000", False), (None, False), ("x", False)]
+    ("created", "good"),
+    [("1000000000000", True), ("999999200000", True), ("999999000000", False), (None, False), ("x", False)],
 )  # fmt: skip
 def test_a_job_from_before_is_another_one(created: str | None, good: bool) -> None:
     body = json.dumps({"statistics": {"creationTime": created}}).encode()

@@ -195,9 +195,14 @@ def test_another_warehouse_is_spliced_in() -> None:
 
 @pytest.mark.parametrize(
     ("code", "name"),
-    [(Code.RATE_LIMITED, "RESOURCE_EXHAUSTED"), (Code.OVERLOADED, "TEMPORARILY_UNAVAILABLE"),
-     (Code.TIMEOUT_ATTEMPT, "DEADLINE_EXCEEDED"), (Code.CONNECTION_LOST, "INTERNAL_ERROR"), (Code.NO_ROUTE, "NOT_FOUND")],
-)  # fmt: skip
+    [
+        (Code.RATE_LIMITED, "RESOURCE_EXHAUSTED"),
+        (Code.OVERLOADED, "TEMPORARILY_UNAVAILABLE"),
+        (Code.TIMEOUT_ATTEMPT, "DEADLINE_EXCEEDED"),
+        (Code.CONNECTION_LOST, "INTERNAL_ERROR"),
+        (Code.NO_ROUTE, "NOT_FOUND"),
+    ],
+)
 def test_errors_of_ours_look_like_its_own(code: Code, name: str) -> None:
     told = json.loads(DATABRICKS.error(None, Problem(Fault(code), "m", "sw_1")))
     assert (told["error_code"], told["message"], told["seawall"]["code"]) == (name, "m", code.value)

@@ -225,7 +225,10 @@ def test_only_a_whole_result_is_kept(body: object, whole: bool) -> None:
     assert (found == Finish()) is whole
 
 
-@pytest.mark.parametrize("path", [STATEMENTS, "/api/v2/cortex/v1/chat/completions", "/queries/v1/query-request", "/session", "/telemetry/send"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [STATEMENTS, "/api/v2/cortex/v1/chat/completions", "/queries/v1/query-request", "/session", "/telemetry/send"],
+)
 def test_its_own_paths_are_claimed_without_a_prefix(path: str) -> None:
     assert [one.name for one in REGISTRY.values() if one.claims(Head("POST", path, []))] == ["Snowflake"]
 

@@ -1,5 +1,5 @@
-"""The emulated Snowflake, Databricks and BigQuery, spoken to by hand: states, pages, keys, and failures in each one's own
-shape. Their own clients are in tests/integration."""
+"""The emulated Snowflake, Databricks and BigQuery, spoken to by hand: states, pages, keys, and failures in each one's
+own shape. Their own clients are in tests/integration."""
 
 from collections.abc import AsyncIterator
 from typing import Any

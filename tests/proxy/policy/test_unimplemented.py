@@ -12,7 +12,7 @@ GAPS: dict[str, Any] = {
     "cache": {"mode": "Enabled", "ttl": "1m"},
     "rateLimit": {"requests": {"count": 1}},
     "healthCheck": {"path": "/"},
-    "dialect": "BigQuery",
+    "dialect": "AzureOpenAI",
     "type": {"type": "StaleCache"},
 }
 
