@@ -11,7 +11,7 @@ import msgspec
 from seawall.client_hints import NO_HINTS, Hints
 from seawall.faults import Code, Fault, Refusal
 from seawall.runtime import Plan
-from seawall.types import Body, Facts, Head, Headers, Outcome, Safety, ServiceLevel, Usage
+from seawall.types import Body, Facts, Head, Headers, Made, Outcome, Safety, ServiceLevel, Usage
 
 
 class Buffers:
@@ -183,14 +183,14 @@ class _Nothing:
         pass
 
 
-def reading(call: Call) -> Call:
-    """The call that asks for what this one makes (`Facts.made`), in its stead and within its time."""
+def reading(call: Call, made: Made) -> Call:
+    """The call that asks for what this one makes, in its stead and within its time."""
     fields = [field for field in call.head.headers if not field[0].lower().startswith(b"content-")]
-    head = Head("GET", call.facts.made, fields, call.head.http_version)
+    head = Head("GET", made.path, fields, call.head.http_version)
     body = Replay(_Nothing(), [], Buffers(0))
     body.whole = True
-    facts = Facts("made", call.facts.model, safety=Safety.SAFE, pinned=True)
-    return msgspec.structs.replace(call, head=head, facts=facts, rest=call.facts.made, body=body, chunked=False)
+    facts = Facts("made", call.facts.model, safety=Safety.SAFE, pinned=True, made=made)
+    return msgspec.structs.replace(call, head=head, facts=facts, rest=made.path, body=body, chunked=False)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from seawall.runtime import Plan
 from seawall.settlement import Settlement
 from seawall.shadow import Shadows, follow
 from seawall.turns import Turns
-from seawall.types import Agent, Observer, Outcome, Safety, ServiceLevel
+from seawall.types import Agent, Made, Observer, Outcome, Safety, ServiceLevel
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
@@ -166,8 +166,9 @@ class Engine:
             if fault is None:
                 self._settlement.attempted(run, attempt)
                 return None
-            if attempt.number > 1 and fault.status == 409 and call.facts.made:
-                if await self._made_before(run, attempt):
+            sent_before = run.retry is not None and run.retry.sent
+            if sent_before and fault.status == 409 and call.facts.made is not None:
+                if await self._made_before(run, attempt, call.facts.made):
                     return None
                 self._settlement.leave(visit, fault)
                 return fault
@@ -204,7 +205,7 @@ class Engine:
             run.ledger.waited += self._clock.now() - started
         return run.attempt
 
-    async def _made_before(self, run: Run, conflict: Attempt) -> bool:
+    async def _made_before(self, run: Run, conflict: Attempt, made: Made) -> bool:
         """What this call asked to be made is there, so an attempt of it was done although its answer was lost: read
         that, and keep it as the answer. Asked once; where it can not be had, the conflict stands."""
         self._settlement.attempted(run, conflict, "reading what was made")
@@ -212,7 +213,7 @@ class Engine:
         started = self._clock.now()
         found = Attempt(conflict.visit, started, hold=True)
         try:
-            await self._attempts.make(reading(run.call), found, run.agent, run.ledger)
+            await self._attempts.make(reading(run.call, made), found, run.agent, run.ledger)
         finally:
             run.ledger.waited += self._clock.now() - started
             if not found.good:

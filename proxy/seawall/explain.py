@@ -177,9 +177,9 @@ def _worst(plan: Plan, facts: Facts, candidates: int) -> Iterator[str]:
         attempts += sum(max(0, plan.hedging.attempts - len(group)) for group in plan.groups)
     note = ""
     if facts.safety is Safety.UNSAFE:
-        note = ", more than one only where the request was never sent"
+        note = ", more than one only where nothing was done with the request"
     elif facts.safety is Safety.KEYED:
-        attempts, note = 1 + retries, ", all at one upstream unless the request was never sent"
+        attempts, note = 1 + retries, ", all at one upstream unless nothing was done with the request"
     timeouts = plan.groups[0][0].timeouts
     limits = [timeouts.backend_request, timeouts.first_content if facts.stream else None]
     each = min((limit for limit in limits if limit is not None), default=NEVER)

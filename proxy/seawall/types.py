@@ -79,6 +79,15 @@ class Head:
         return origin_form(self.target).partition("?")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Something that a request makes. path: where it can be read, below the base URL. of: a digest of what it was made
+    of, by which it is told from others of that name; "" where nothing tells."""
+
+    path: str
+    of: str = ""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What a dialect read from a request: just what the policy needs, nothing else is decoded."""
 
@@ -106,9 +115,9 @@ class Facts(msgspec.Struct, frozen=True):
     """The same statement is meant to get the same answer. Of warehouses alone."""
     again: str = ""
     """A parameter that the query of a second sending to the same upstream has besides: `retry=true`."""
-    made: str = ""
-    """Where the provider has what this request makes under its key, below the base URL: a conflict (409) of a second
-    sending says that the first one has made it, and it is read there. "" where a conflict says nothing of the kind."""
+    made: Made | None = None
+    """What this request makes under a key of its own: a conflict (409) of a second sending says that the first one has
+    made it. None where a conflict says nothing of the kind."""
 
     @property
     def raceable(self) -> bool:

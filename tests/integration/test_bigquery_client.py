@@ -16,7 +16,8 @@ from google.api_core import exceptions
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
-from harness import until
+from harness import lab, proxy, route, until, upstream
+from peers import closed_port
 from stage import ONE_TRY, QUICK_RETRIES
 from warehouses import INSERT, SELECT, Stage, warehouse
 
@@ -141,13 +142,34 @@ async def test_a_conflict_at_the_first_sending_is_the_agents(tmp_path: Path) -> 
 
 async def test_a_job_of_that_name_from_before_is_not_passed_off_as_this_one(tmp_path: Path) -> None:
     async with project(tmp_path, upstreams="east") as at:
-        old = {"kind": "bigquery#job", "statistics": {"creationTime": "1500000000000"}}
+        old = {"configuration": {"query": {"query": INSERT}}, "statistics": {"creationTime": "1500000000000"}}
         at.lab.script(["reset-0"], path=JOBS)
         at.lab.script([f"200; body={json.dumps(old)}"], path=f"{JOBS}/mine")
         answer = await insert(at, "mine")
         assert answer.status_code == 409
         assert (await at.running.call()).status == 409
         assert [status for _, status in at.seen] == [200, 409, 200]
+
+
+async def test_another_job_of_that_name_is_not_passed_off_as_this_one(tmp_path: Path) -> None:
+    async with project(tmp_path, upstreams="east") as at:
+        assert (await insert(at, "mine", SELECT)).status_code == 200
+        at.lab.script(["500"], path=JOBS)
+        assert (await insert(at, "mine", INSERT)).status_code == 409
+
+
+async def test_a_conflict_before_anything_was_sent_is_the_agents(tmp_path: Path) -> None:
+    """The first upstream cannot be reached."""
+    async with lab() as upstreams:
+        policy = upstream("gone", f"http://127.0.0.1:{closed_port()}", "BigQuery")
+        policy += upstream("east", f"{upstreams.url}/u/east", "BigQuery") + route(
+            "wh", "/wh", "gone east", QUICK_RETRIES
+        )
+        async with proxy(policy, tmp_path) as running:
+            at = Stage(upstreams, running)
+            assert (await insert(at, "mine")).status_code == 200
+            assert (await insert(at, "mine")).status_code == 409
+            assert at.seen == [("east", 200), ("east", 409)]
 
 
 @pytest.mark.parametrize("fault", ["503", "reset", "404", "truncated"])

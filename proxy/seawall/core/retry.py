@@ -112,7 +112,7 @@ class Retry:
     SDK that retries by itself has spent that many of our attempts, else the two would multiply.
     """
 
-    __slots__ = ("_given", "_left", "_pinned", "_safety", "_sent", "_settings", "retries")
+    __slots__ = ("_given", "_left", "_pinned", "_safety", "_settings", "retries", "sent")
 
     def __init__(
         self, settings: RetrySettings, safety: Safety, *, pinned: bool = False, sdk_retry_count: int = 0
@@ -123,7 +123,7 @@ class Retry:
         self._left = max(0, settings.attempts - max(0, sdk_retry_count))
         self._given: dict[tuple[Hashable, faults.Code | None], int] = {}
         """Retries by candidate and fault; with None for all faults that drew on the attempts."""
-        self._sent = False
+        self.sent = False
         """Some attempt of the call may have had effects, whatever became of later ones."""
         self.retries = 0
         """Retries that drew on attempts and budget. Above 0, giving up answers `x-should-retry: false`."""
@@ -131,7 +131,7 @@ class Retry:
     def next(self, fault: faults.Fault, standing: Standing, withdraw: Callable[[], bool], rng: "Rng") -> Decision:
         """Decide after `fault`. `withdraw` takes one retry from the upstream's budget; it is called at most once, and
         only when nothing else speaks against the retry."""
-        self._sent = self._sent or fault.sent
+        self.sent = self.sent or fault.sent
         if standing.left is not None and standing.left <= 0:
             return Stop(Why.DEADLINE)
         if not standing.repeatable:
@@ -147,7 +147,7 @@ class Retry:
     def _may_move(self, fault: faults.Fault, standing: Standing) -> bool:
         if not standing.another or self._pinned:
             return False
-        if self._sent and self._safety in (Safety.KEYED, Safety.UNSAFE):
+        if self.sent and self._safety in (Safety.KEYED, Safety.UNSAFE):
             return False  # the key is known to this upstream only
         match fault.rule.failover:
             case faults.Failover.NO:
@@ -161,7 +161,7 @@ class Retry:
         self, fault: faults.Fault, standing: Standing, elsewhere: bool, withdraw: Callable[[], bool], rng: "Rng"
     ) -> float | Why:
         """Seconds until the retry, or why there is none. elsewhere: the call could move on and be admitted."""
-        if self._sent and self._safety is Safety.UNSAFE:
+        if self.sent and self._safety is Safety.UNSAFE:
             return Why.UNSAFE
         stale = (standing.at, faults.Code.STALE_CONNECTION)
         if fault.code is faults.Code.STALE_CONNECTION and stale not in self._given and not standing.open:

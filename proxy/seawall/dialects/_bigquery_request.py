@@ -1,5 +1,6 @@
 """What BigQuery's two requests for work hold: jobs.query and jobs.insert."""
 
+import hashlib
 from dataclasses import dataclass
 
 import msgspec
@@ -65,12 +66,13 @@ _DRY = warehouse.Reading(Safety.SAFE, "", deterministic=False)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """never: why its answer is never kept, "" where it may be. patience: see `Facts`."""
+    """never: why its answer is never kept, "" where it may be. digest: of a job's SQL. patience: see `Facts`."""
 
     reading: warehouse.Reading
     never: str = ""
     job_id: str = ""
     location: str = ""
+    digest: str = ""
     patience: float = 0.0
 
 
@@ -94,7 +96,19 @@ def job(body: bytes) -> Asked:
     job_id = job_id if len(job_id) <= _LONGEST_ID else ""
     writes = configured.destination_table is not None or configured.create_session
     found = _reading(None if writes else configured.query, configuration.dry_run, keyed=job_id != "")
-    return Asked(found, job_id=job_id, location=reference.location if isinstance(reference.location, str) else "")
+    location = reference.location if isinstance(reference.location, str) else ""
+    return Asked(found, job_id=job_id, location=location, digest=digest_of(configured.query))
+
+
+def digest_of(sql: object) -> str:
+    """ "" where a job has no SQL."""
+    return hashlib.sha256(sql.encode("utf-8", "surrogatepass")).hexdigest() if isinstance(sql, str) else ""
+
+
+def made_of(body: bytes) -> str:
+    """The digest of a job that is there: its answer repeats what it was asked."""
+    configuration = (read(_JOB, body) or _Job()).configuration or _Configuration()
+    return digest_of((configuration.query or _Configured()).query)
 
 
 def seconds(milliseconds: object) -> float:

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from seawall.dialects import _warehouse as warehouse
-from seawall.dialects._bigquery_request import NO_MATTER, SQL, Asked, job, query, seconds
+from seawall.dialects._bigquery_request import NO_MATTER, SQL, Asked, job, made_of, query, seconds
 from seawall.dialects._bigquery_words import NAMES, REASONS, judged
 from seawall.dialects._canonical import canonical
 from seawall.dialects._classify import Words, judge_good
@@ -20,7 +20,7 @@ from seawall.dialects._json import model_name, read
 from seawall.dialects.base import Finish, Form, Material, Never
 from seawall.dialects.generic import Generic, told
 from seawall.faults import Code, Fault, Problem
-from seawall.types import Facts, Head, Headers, Safety
+from seawall.types import Facts, Head, Headers, Made, Safety
 
 _RESOURCE = re.compile(r"(?:^|/)projects/([^/]+)/(queries|jobs)(?:/([^/]+)(/cancel)?)?/?$")
 _MADE = re.compile(rb'"jobReference"\s*:\s*\{[^{}]*?"jobId"\s*:\s*"([A-Za-z0-9_-]{1,1024})"')
@@ -99,8 +99,8 @@ class BigQuery(Generic):
             return None
         # Whatever a job says of itself, it is there: to ask for it was good.
         cut = judge_good(_NOTHING, status, headers, body, wall, whole=whole)
-        if cut is None and facts.operation == "made" and _older(body, wall):
-            return Fault(Code.CONFLICT, "a job of that name was there before", status)
+        if cut is None and facts.made is not None and facts.operation == "made" and _other(facts.made, body, wall):
+            return Fault(Code.CONFLICT, "another job has that name", status)
         return cut
 
     def state_made(self, data: bytes, headers: Headers) -> str:
@@ -154,18 +154,21 @@ def _facts(operation: str, project: str, asked: Asked, **more: Any) -> Facts:
     )
 
 
-def _made(path: str, asked: Asked) -> str:
+def _made(path: str, asked: Asked) -> Made | None:
     """Where the job is, once it is made, asked for with the parameters of its making."""
     if not asked.job_id:
-        return ""
+        return None
     resource, _, given = path.partition("?")
     place = f"location={quote(asked.location, safe='')}" if asked.location else ""
     query = "&".join(part for part in (given, place) if part)
-    return f"{resource.rstrip('/')}/{quote(asked.job_id, safe='')}" + (f"?{query}" if query else "")
+    resource = f"{resource.rstrip('/')}/{quote(asked.job_id, safe='')}"
+    return Made(f"{resource}?{query}" if query else resource, asked.digest)
 
 
-def _older(body: bytes, wall: float) -> bool:
-    """Whether a job was there long before it could have been made for the call that asks now."""
+def _other(made: Made, body: bytes, wall: float) -> bool:
+    """Whether a job is another one than a call that asks now could have made: of another statement, or from before."""
+    if made_of(body) != made.of:
+        return True
     statistics = (read(_JOB, body) or _Job()).statistics or _Statistics()
     created = statistics.creation_time
     if not isinstance(created, str) or not created.isdecimal() or len(created) > 15:

@@ -44,7 +44,7 @@ def statement(sql: str = SELECT, query: str = "", **more: object) -> Facts:
 def test_a_statement_is_as_safe_as_its_sql_and_its_request_id(sql: str, query: str, safety: Safety, again: str) -> None:
     facts = statement(sql, query)
     assert (facts.operation, facts.model, facts.safety, facts.again) == ("statement", "wh", safety, again)
-    assert not facts.pinned and not facts.made
+    assert not facts.pinned and facts.made is None
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", {"statement": 3}, {"statement": None, "warehouse": 3}])
