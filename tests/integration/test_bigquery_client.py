@@ -184,6 +184,18 @@ async def test_a_conflict_stands_where_what_was_made_can_not_be_read(tmp_path: P
         assert told.status == 409
 
 
+async def test_an_agent_that_leaves_while_its_job_is_read_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The look behind every test (conftest.py) sees to that."""
+    async with project(tmp_path, upstreams="east") as at:
+        at.lab.script(["reset-0"], path=JOBS)
+        at.lab.script([], path=f"{JOBS}/mine", then="silent")
+        leaving = asyncio.create_task(insert(at, "mine"))
+        await until(lambda: len(at.lab.attempts()) == 3)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert (await at.running.call()).fault == "AGENT_GONE"
+
+
 async def test_what_was_made_is_read_with_one_place_for_requests(tmp_path: Path) -> None:
     """The place that the conflict held is given back before."""
     limited = "concurrency: {maxParallelRequests: 1, maxPendingRequests: 0}"

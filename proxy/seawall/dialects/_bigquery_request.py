@@ -115,7 +115,7 @@ def seconds(milliseconds: object) -> float:
     """Of a `timeoutMs`, a number or its text; 0 for what is none, or longer than a day."""
     try:
         found = int(milliseconds) / 1000 if isinstance(milliseconds, int | str) else 0.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return found if 0 < found <= LONGEST else 0.0
 

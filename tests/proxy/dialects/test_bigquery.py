@@ -73,6 +73,15 @@ def test_a_job_is_as_safe_as_its_sql_and_its_id(body: object, safety: Safety, ma
     assert (facts.operation, facts.model, facts.safety, path) == ("job", "p", safety, made)
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [(5000, 5.0), ("2500", 2.5), (0, 0.0), (-5, 0.0), (None, 0.0), ("x", 0.0), ("9" * 400, 0.0), (10**12, 0.0)],
+)
+def test_a_query_says_how_long_it_is_waited_for(given: object, seconds: float) -> None:
+    assert read(f"{PROJECT}/queries", {"query": SELECT, "timeoutMs": given}).patience == seconds
+    assert read(f"{PROJECT}/queries/j?timeoutMs={given}", method="GET").patience == seconds
+
+
 def test_a_jobs_place_is_below_the_base_url_however_that_ends() -> None:
     made = read("/projects/p/jobs/", job(INSERT, "a b/c")).made
     assert made is not None and made.path == "/projects/p/jobs/a%20b%2Fc"
