@@ -103,7 +103,8 @@ class Asking(msgspec.Struct, frozen=True, eq=False):
 
     def alike(self, other: "Asking") -> bool:
         """Whether both want the same of kept answers, so that what will do for one does for the other."""
-        return self.directives == other.directives and self.form is other.form
+        same = self.settings is other.settings or self.settings == other.settings
+        return same and self.directives == other.directives and self.form is other.form
 
 
 # So many requests are remembered, each by a hash.
