@@ -27,6 +27,8 @@ def one(url: str, extra: str = "", dialect: str = "OpenAI", rule: str = NO_RETRY
     ("dialect", "extra", "name", "value"),
     [
         ("OpenAI", "", b"authorization", b"Bearer secret-1"),
+        ("AzureOpenAI", "", b"api-key", b"secret-1"),
+        ("AzureOpenAI", ", header: Authorization, scheme: Bearer", b"authorization", b"Bearer secret-1"),
         ("Anthropic", "", b"x-api-key", b"secret-1"),
         ("Gemini", "", b"x-goog-api-key", b"secret-1"),
         ("Gemini", ", header: Authorization, scheme: Bearer", b"authorization", b"Bearer secret-1"),

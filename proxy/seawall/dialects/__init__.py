@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from seawall.dialects.anthropic import Anthropic
+from seawall.dialects.azure_openai import AzureOpenAI
 from seawall.dialects.base import Dialect
 from seawall.dialects.bedrock import Bedrock
 from seawall.dialects.bigquery import BigQuery
@@ -19,7 +20,7 @@ from seawall.dialects.trino import Trino
 from seawall.types import Head
 
 _DIALECTS: tuple[Dialect, ...] = (
-    OpenAI(), Anthropic(), Gemini(), Bedrock(),
+    OpenAI(), AzureOpenAI(), Anthropic(), Gemini(), Bedrock(),
     Snowflake(), Databricks(), BigQuery(), Trino(), ClickHouse(),
     Generic(),
 )  # fmt: skip

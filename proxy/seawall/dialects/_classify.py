@@ -82,6 +82,10 @@ class _Details(msgspec.Struct, gc=False):
     error_code: object = None
 
 
+class _Inner(msgspec.Struct, gc=False):
+    code: object = None
+
+
 class Said(msgspec.Struct, gc=False):
     """An error object, or what stands at a body's top level; all of it may be missing or of any type."""
 
@@ -92,10 +96,13 @@ class Said(msgspec.Struct, gc=False):
     status_code: object = None
     message: object = None
     details: msgspec.Raw = msgspec.Raw(b"")
+    innererror: msgspec.Raw = msgspec.Raw(b"")
+    inner_error: msgspec.Raw = msgspec.Raw(b"")
 
 
 _SAID = msgspec.json.Decoder(Said)
 _DETAILS = msgspec.json.Decoder(_Details)
+_INNER = msgspec.json.Decoder(_Inner)
 _TEXT = msgspec.json.Decoder(str)
 _ANY = msgspec.json.Decoder()
 
@@ -120,13 +127,14 @@ def is_something(raw: msgspec.Raw) -> bool:
 
 
 def _names(error: Said) -> list[str]:
-    """From the most exact to the least: details.error_code (Anthropic), code, type, status."""
+    """From the most exact to the least: details.error_code (Anthropic), innererror.code (Azure, in both of its
+    spellings), code, type, status."""
     names: list[object] = [error.code, error.type, error.status]
-    if is_something(error.details):
-        try:
-            names.insert(0, _DETAILS.decode(error.details).error_code)
-        except (ValueError, RecursionError):
-            pass
+    for one in (error.inner_error, error.innererror):
+        if len(one) and (inner := read(_INNER, one)) is not None:
+            names.insert(0, inner.code)
+    if len(error.details) and (details := read(_DETAILS, error.details)) is not None:
+        names.insert(0, details.error_code)
     return [name for name in names if isinstance(name, str)]
 
 

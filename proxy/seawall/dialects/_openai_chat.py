@@ -8,14 +8,12 @@ import msgspec
 
 from seawall.dialects._classify import Said, fault_of, is_something, said
 from seawall.dialects._json import model_name
-from seawall.dialects._openai_words import FILTERED, WORDS, usage_of
+from seawall.dialects._openai_providers import FAILED, FILTERED, WORDS
+from seawall.dialects._openai_words import usage_of
 from seawall.dialects.sse import EventWatch
 from seawall.faults import Code, Fault
 
 _NOTHING = msgspec.Raw(b"")
-
-# Finish reasons that tell of a failure in the middle of an answer (OpenRouter and Mistral, DeepSeek).
-_FAILED = {"error": Code.SERVER_ERROR, "insufficient_system_resource": Code.OVERLOADED}
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -133,8 +131,8 @@ class ChatWatch(EventWatch):
             self.fault = self.fault or fault_of(WORDS, said(data) or Said())
 
     def _finish(self, index: int, reason: str) -> None:
-        if reason in _FAILED:
-            self.fault = self.fault or Fault(_FAILED[reason], f"finish_reason {reason}")
+        if reason in FAILED:
+            self.fault = self.fault or Fault(FAILED[reason], f"finish_reason {reason}")
         self._finished.add(index)
         if reason == FILTERED:
             self._filtered.add(index)

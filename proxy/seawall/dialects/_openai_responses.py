@@ -10,7 +10,8 @@ import msgspec
 
 from seawall.dialects._classify import Said, fault_of, is_something, said
 from seawall.dialects._json import model_name, read
-from seawall.dialects._openai_words import FILTERED, WORDS, Reason, usage_of
+from seawall.dialects._openai_providers import FILTERED, WORDS
+from seawall.dialects._openai_words import Reason, usage_of
 from seawall.dialects.sse import EventWatch
 from seawall.faults import Code, Fault
 

@@ -21,9 +21,10 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, 
 _EPOCH, _EPOCH_MS = 1e9, 1e12
 _LONGEST_NAME, _LONGEST_VALUE = 64, 256
 
-# What remains of a dimension and when it is reset: `x-ratelimit-remaining-tokens` (OpenAI, Azure, Groq, Mistral),
+# What remains of a dimension and when it is reset: `x-ratelimit-remaining-tokens` (OpenAI, Azure, Groq),
+# `x-ratelimit-remaining-req-minute`, `ratelimitbysize-remaining` (Mistral), `x-ratelimit-remaining` (OpenRouter),
 # `ratelimit-remaining` (draft-ietf-httpapi-ratelimit-headers up to 06), `anthropic-ratelimit-input-tokens-remaining`.
-_FIELD = re.compile(r"((?:x-|anthropic-)?ratelimit-(?:[a-z-]+-)?)(remaining|reset)((?:-[a-z-]+)?)")
+_FIELD = re.compile(r"((?:x-|anthropic-)?ratelimit(?:bysize)?-(?:[a-z-]+-)?)(remaining|reset)((?:-[a-z-]+)?)")
 # Members of the RateLimit field: `"default";r=0;t=30` of the draft from 08 on, `remaining=0, reset=30` of earlier ones.
 _LATER = re.compile(r"(?a);\s*r\s*=\s*0+\s*(?:;|$)")
 _LATER_RESET = re.compile(r"(?a);\s*t\s*=\s*(\d{1,15})\s*(?:;|$)")

@@ -1,5 +1,6 @@
 """The OpenAI dialect: chat completions, responses, completions and embeddings with all their facts; every other
-endpoint passes through. Also spoken by Groq, DeepSeek, OpenRouter, Mistral, Cerebras, vLLM and others.
+endpoint passes through. Also spoken by Groq, DeepSeek, OpenRouter, Mistral, Cerebras, vLLM and others: what differs
+there is data, in `_openai_providers`.
 
 The parts that need room are private modules beside this one: facts, words, and a watch for each kind of stream.
 """
@@ -16,9 +17,10 @@ from seawall.dialects._json import model_name, read
 from seawall.dialects._openai_cache import finish, material, replayed
 from seawall.dialects._openai_chat import ChatWatch
 from seawall.dialects._openai_prompt import conversation, needs
+from seawall.dialects._openai_providers import WORDS
 from seawall.dialects._openai_responses import ResponsesWatch
 from seawall.dialects._openai_static import static
-from seawall.dialects._openai_words import FILTERED, WORDS, is_filtered, usage_of
+from seawall.dialects._openai_words import odd_end, usage_of
 from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.generic import PlainWatch, as_json, told
 from seawall.dialects.splice import with_model
@@ -123,10 +125,7 @@ class OpenAI:
     ) -> Fault | None:
         # A poll's answer may well tell of a job that failed: the poll itself is good.
         if 200 <= status < 300 and facts.operation != "other" and facts.safety is not Safety.SAFE:
-            fault = judge_good(WORDS, status, headers, body, wall, whole=whole)
-            if fault is None and is_filtered(body):
-                return Fault(Code.CONTENT_POLICY, f"{status} with {FILTERED}", status)
-            return fault
+            return judge_good(WORDS, status, headers, body, wall, whole=whole) or odd_end(body, status)
         return judge_status(WORDS, status, headers, body, wall)
 
     def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:

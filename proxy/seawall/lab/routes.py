@@ -2,33 +2,21 @@
 
 import re
 from collections.abc import Callable
-from typing import Protocol
 
-from seawall.lab import converse, gemini_paths, messages, openai_other, warehouse
-from seawall.lab.answer import Answer, Json, Mint, RejectedError
+from seawall.lab import azure, converse, gemini_paths, messages, openai_other, warehouse
+from seawall.lab.answer import RejectedError
 from seawall.lab.bigquery import BigQuery
 from seawall.lab.chat import Chat
 from seawall.lab.clickhouse import ClickHouse
 from seawall.lab.databricks import Databricks
 from seawall.lab.families import Anthropic, Bedrock, Family, Gemini, OpenAI, Warehouse
-from seawall.lab.plan import Scenario, Trouble
+from seawall.lab.operation import Operation
+from seawall.lab.plan import Trouble
 from seawall.lab.responses import Responses
 from seawall.lab.snowflake import Snowflake
 from seawall.lab.trino import Trino
 from seawall.lab.words import WORDS
 from seawall.types import Head, header
-
-
-class Operation(Protocol):
-    """One endpoint of a provider."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def family(self) -> Family: ...
-    def answer(self, body: Json, scenario: Scenario, mint: Mint) -> Answer:
-        """The healthy answer. Raises RejectedError where the real provider would refuse the request."""
-
 
 MODELS = ("gpt-4o-mini", "claude-sonnet-4-5", *(f"lab-{word.example}" for word in WORDS))
 _OPENAI, _ANTHROPIC, _GEMINI, _BEDROCK, _WAREHOUSE = OpenAI(), Anthropic(), Gemini(), Bedrock(), Warehouse()
@@ -78,6 +66,8 @@ class Routes:
             return _BEDROCK
         if gemini_paths.owns(path):
             return _GEMINI
+        if path.startswith("/openai/"):
+            return azure.AZURE
         if (own := next((one for one in self._own if one.owns(path)), None)) is not None:
             return own.family
         return _WAREHOUSE if path.startswith("/warehouse") else _OPENAI
@@ -99,6 +89,8 @@ class Routes:
             return fixed
         if gemini_paths.owns(path) and (found := gemini_paths.operation(method, path, head.target)) is not None:
             return found
+        if path.startswith("/openai/") and method == "POST":
+            return azure.operation(path, head.target, self._fixed)
         if path.startswith("/warehouse/"):
             return self._warehouse(method, path, head)
         if method == "POST" and (asked := converse.asked(path)) is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from seawall.clock import Clock, SystemClock
-from seawall.lab import bigquery, gemini_paths
+from seawall.lab import azure, bigquery, gemini_paths
 from seawall.lab.answer import Json, Mint, RejectedError
 from seawall.lab.attempts import Attempt, Ring
 from seawall.lab.clickhouse import ClickHouse
@@ -301,6 +301,8 @@ def _note_facts(attempt: Attempt, document: Any, path: str) -> None:
     named, stream = gemini_paths.called(path)
     if named:
         attempt.model, attempt.stream = _short(named, "model"), stream
+    if deployed := azure.deployment(path):
+        attempt.model = _short(deployed, "deployment")
 
 
 def _short(text: str, name: str) -> str:

@@ -12,7 +12,7 @@ from seawall.policy.located import Located
 
 AGENTS = frozenset({"OpenAI", "Anthropic"})
 """What agents may speak where another dialect is asked in its place."""
-PROVIDERS = AGENTS | {"Bedrock", "Gemini"}
+PROVIDERS = AGENTS | {"AzureOpenAI", "Bedrock", "Gemini"}
 """What may be asked."""
 _KEY = {"": "use auth: {type: APIKey, keyFile: ...}", "Bedrock": "use auth: {type: AWSSigV4}"}
 """Credentials of one's own, by dialect."""

@@ -1,4 +1,4 @@
-"""The fields and values that documents may hold but nothing acts on yet. A field that did nothing in silence would be
+"""The fields that documents may hold but nothing acts on yet. A field that did nothing in silence would be
 worse than an error, so each is one. To implement a field is to remove its line here.
 """
 
@@ -11,31 +11,24 @@ from pydantic import BaseModel
 from seawall.policy.issues import FieldPath, Issue
 from seawall.policy.located import Located
 
-_ROUTE_BLOCKS = ("AgentRoute spec.rules", "*Policy spec.defaults", "*Policy spec.overrides")
 _UPSTREAM_BLOCKS = ("*Upstream spec", "*Policy spec.defaults", "*Policy spec.overrides")
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """`places`: where (kind, with * for the cluster-scoped twin too, and path); `values`: only these, empty: any."""
+    """`places`: where (kind, with * for the cluster-scoped twin too, and path)."""
 
     places: tuple[str, ...]
     field: str
-    values: frozenset[str] = frozenset()
     hint: str = ""
 
-
-_DIALECTS = frozenset({"AzureOpenAI"})
 
 NOT_IMPLEMENTED = (
     Gap(_UPSTREAM_BLOCKS, "rateLimit", hint="concurrency works already"),
     Gap(_UPSTREAM_BLOCKS, "healthCheck", hint="circuitBreaker works already"),
-    Gap(("*Upstream spec",), "dialect", _DIALECTS, hint="Generic passes any HTTP API through"),
-    Gap(("AgentRoute spec.rules",), "dialect", _DIALECTS),
 )
 
 _KINDS = {
-    "AgentRoute": ("AgentRoute",),
     "*Upstream": ("Upstream", "ClusterUpstream"),
     "*Policy": ("ResiliencePolicy", "ClusterResiliencePolicy"),
 }
@@ -50,13 +43,10 @@ def not_implemented(located: Located) -> list[Issue]:
             if located.document.KIND not in _KINDS[kind]:
                 continue
             for path, value in _find(located.document, (), (*block.split("."), gap.field)):
-                if value is None or (gap.values and value not in gap.values):
-                    continue
-                what = f"{value} is" if gap.values else "is"
-                issues.append(located.error(path, f"{what} not implemented yet", gap.hint))
-            if not gap.values:
-                at = f"{block}.{gap.field}"
-                issues += [_wrong(located, path, gap) for path in located.doubts.paths if _names(path) == at]
+                if value is not None:
+                    issues.append(located.error(path, "is not implemented yet", gap.hint))
+            at = f"{block}.{gap.field}"
+            issues += [_wrong(located, path, gap) for path in located.doubts.paths if _names(path) == at]
     return [issue for issue in issues if issue is not None]
 
 

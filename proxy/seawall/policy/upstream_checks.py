@@ -15,6 +15,7 @@ _SIGNING = ("region", "service", "credentials_file", "profile")
 def upstream_issues(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:
     """All issues of an upstream by itself."""
     yield from _type(located, document)
+    yield from _deployment(located, document)
     yield from _transport(located, document)
     if document.spec.auth is not None:
         yield from _auth(located, document.spec.auth)
@@ -34,6 +35,13 @@ def _type(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Is
             f"{spec.type} contradicts dialect {spec.dialect}, which is {kind}",
             f"use {upstream_type(spec.dialect)}, or leave type out",
         )
+
+
+def _deployment(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:
+    """Azure's deployments are its models: one in the baseURL would be asked whatever a request, or a rule, names."""
+    base, at = document.spec.base_url, ("spec", "baseURL")
+    if document.spec.dialect == "AzureOpenAI" and "/deployments" in base and located.sure(at):
+        yield located.error(at, "must not name a deployment", f"end it before: {base.partition('/deployments')[0]}")
 
 
 def _transport(located: Located, document: Upstream | ClusterUpstream) -> Iterable[Issue]:

@@ -91,6 +91,11 @@ def _openai(url: str, model: str, client: httpx2.AsyncClient) -> Model:
     return CompatibleChatModel(model, provider=provider, profile=profile)
 
 
+def _azure(url: str, model: str, client: httpx2.AsyncClient) -> Model:
+    """The paths that need no `api-version` and take a deployment as the model."""
+    return _openai(f"{url.removesuffix('/v1').removesuffix('/openai')}/openai/v1", model, client)
+
+
 def _openai_errors() -> tuple[type[Exception], ...]:
     from openai import OpenAIError
 
@@ -153,6 +158,7 @@ def _bedrock_errors() -> tuple[type[Exception], ...]:
 ROWS: Mapping[str, Row] = MappingProxyType(
     {
         "OpenAI": Row("openai", _openai, _openai_errors, OPENAI, REGISTRY["OpenAI"], "chat"),
+        "AzureOpenAI": Row("openai", _azure, _openai_errors, OPENAI, REGISTRY["AzureOpenAI"], "chat"),
         "Anthropic": Row(
             "anthropic",
             _anthropic,

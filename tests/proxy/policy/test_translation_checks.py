@@ -57,7 +57,7 @@ def test_there_is_no_translation_to_and_from_any_http() -> None:
     refs = [{"name": "a"}, {"name": "b", "priority": 1}]
     found = one(*documents, route(rule("/v1", *refs)))
     assert found[:2] == ("error", "spec.rules[0].backendRefs[1].name")
-    assert "translation is from Anthropic and OpenAI to Anthropic, Bedrock, Gemini and OpenAI" in found[3]
+    assert "translation is from Anthropic and OpenAI to Anthropic, AzureOpenAI, Bedrock, Gemini and OpenAI" in found[3]
 
 
 def test_gemini_may_be_asked_and_is_not_spoken_by_agents() -> None:

@@ -13,6 +13,7 @@ from seawall.policy import unreadable_files
     ("spec", "severity", "path"),
     [
         ({"type": "Warehouse"}, "error", "spec.type"),
+        ({"dialect": "AzureOpenAI", "baseURL": "https://a/openai/deployments/gpt"}, "error", "spec.baseURL"),
         ({"tls": {"verification": "None"}}, "warning", "spec.tls.verification"),
         ({"baseURL": "http://a", "tls": {"caFile": "/x"}}, "warning", "spec.tls"),
         ({"baseURL": "http://a", "auth": {"type": "APIKey", "keyFile": "/x"}}, "warning", "spec.baseURL"),
