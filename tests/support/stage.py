@@ -1,6 +1,6 @@
 """What the SDK tests share: a proxy before the lab with the routes that an agent's base URL names."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ LENIENT = """\
     circuitBreaker: {consecutiveFailures: 0, errorRate: {percent: 0}}
     retryConstraint: {budget: {percent: 100}, minRetryRate: {count: 100000, interval: 1s}}
 """
+_PREFIXES = {"openai": "/openai/v1", "anthropic": "/anthropic", "gemini": "/gemini", "other": "/other"}
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,18 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, rule: str = ONE_TRY, extra: str = LENIENT) -> AsyncIterator[Stage]:
-    """`rule`: of every route, `extra`: of every upstream."""
+async def stage(
+    folder: Path, rule: str = ONE_TRY, extra: str = LENIENT, prefixes: Mapping[str, str] = _PREFIXES
+) -> AsyncIterator[Stage]:
+    """`rule`: of every route, `extra`: of every upstream. prefixes: of routes that have others than usual."""
+    at = {**_PREFIXES, **prefixes}
     async with lab() as upstreams:
         policy = (
             upstream("openai", f"{upstreams.url}/u/openai/v1", "OpenAI", extra)
             + upstream("anthropic", f"{upstreams.url}/u/anthropic", "Anthropic", extra)
             + upstream("gemini", f"{upstreams.url}/u/gemini", "Gemini", extra)
             + upstream("other", f"{upstreams.url}/u/other", "Generic", extra)
-            + route("openai", "/openai/v1", "openai", rule)
-            + route("anthropic", "/anthropic", "anthropic", rule)
-            + route("gemini", "/gemini", "gemini", rule)
-            + route("other", "/other", "other", rule)
+            + "".join(route(name, prefix, name, rule) for name, prefix in at.items())
         )
         async with proxy(policy, folder) as running:
             yield Stage(upstreams, running)

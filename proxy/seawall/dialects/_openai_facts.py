@@ -18,6 +18,8 @@ _OPERATIONS = {
     "chat/completions": "chat",
     "responses": "responses",
     "completions": "completions",
+    # Mistral's: the middle of a text, answered as a chat.
+    "fim/completions": "chat",
     "embeddings": "embeddings",
     "moderations": "moderations",
     "responses/input_tokens": "count_tokens",

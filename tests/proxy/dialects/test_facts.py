@@ -63,6 +63,7 @@ def test_chat_facts_with_and_without_the_version(prefix: str) -> None:
         ("chat/completions", {"model": 5, "n": "x", "stream": "yes"}, "chat", BILLED, False),
         ("chat/completions", [], "chat", UNSAFE, False),
         ("completions", {"model": "m"}, "completions", BILLED, False),
+        ("fim/completions", {"model": "m"}, "chat", BILLED, False),
         ("embeddings", {"model": "m"}, "embeddings", BILLED, False),
         ("moderations", {"input": "x"}, "moderations", BILLED, False),
         ("images/generations", {"prompt": "x"}, "images", BILLED, False),

@@ -54,7 +54,7 @@ ERRORS: list[tuple[str, int, Any, Code]] = [
     ("vLLM", 400, {"object": "error", "type": "BadRequestError", "code": 400,
                    "message": "This model's maximum context length is 4096 tokens."}, Code.CONTEXT_LENGTH),
     ("vLLM", 400, {"error": {"type": "BadRequestError", "code": 400, "message": "'max_tokens' or "
-                             "'max_completion_tokens' is too large: 5000. This model's maximum context length is 4096 tokens"}},
+                             "'max_completion_tokens' is too large: 50. This model's maximum context length is 40."}},
      Code.CONTEXT_LENGTH),
     ("vLLM", 404, {"object": "error", "type": "NotFoundError", "code": 404, "message": "x"}, Code.NOT_FOUND),
     ("Ollama", 404, {"error": {"message": 'model "m" not found, try pulling it first', "type": "api_error"}},
