@@ -18,6 +18,7 @@ from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Commit, Timeouts
 from seawall.types import Headers, Usage, header
 from seawall.upstream.exchange import Limit
+from seawall.websocket.end import End
 from seawall.wire import content_length
 
 # A stream's beginning is held up to here while another attempt is possible; an error's body, to classify it; and a
@@ -30,7 +31,8 @@ class Source(Protocol):
     makes of one.
 
     agents_seconds: so long the request waited for its agent. connected: it went out, so that the origin can be reached.
-    judged: what the answer means, where its own dialect has said so already. usage: likewise.
+    end: of a WebSocket that the upstream has granted. judged: what the answer means, where its own dialect has said so
+    already. usage: likewise.
     """
 
     status: int
@@ -40,6 +42,8 @@ class Source(Protocol):
     complete: bool
     judged: Fault | None
 
+    @property
+    def end(self) -> End | None: ...
     @property
     def agents_seconds(self) -> float: ...
     @property
@@ -155,6 +159,9 @@ async def receive(
     `answer.fault`: it can, but is no good one. The caller gives up or closes the answer. `held` is called where it is
     a stream that is held back."""
     exchange = answer.exchange
+    if exchange.end is not None:
+        answer.first_content = clock.now()
+        return Fault(Code.CONNECTION_LOST, "the upstream granted a WebSocket and closed") if exchange.end.gone else None
     if exchange.status >= 400:
         return await _error(call, answer, clock)
     if _is_stream(call, exchange):

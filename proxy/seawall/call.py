@@ -12,6 +12,7 @@ from seawall.client_hints import NO_HINTS, Hints
 from seawall.faults import Code, Fault, Refusal
 from seawall.runtime import Plan
 from seawall.types import Body, Facts, Head, Headers, Made, Outcome, Safety, ServiceLevel, Usage
+from seawall.websocket.end import Upgrade
 
 
 class Buffers:
@@ -138,6 +139,10 @@ class Replay:
         """Bytes read from the agent so far."""
         return self._passed
 
+    def passed(self, size: int) -> None:
+        """So many bytes of the agent's have gone another way."""
+        self._passed += size
+
 
 class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """One agent request, with the snapshot of the policy that it keeps to its end.
@@ -161,6 +166,8 @@ class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     sdk_retries: int = 0
     mark: bytes = b""
     """Of its request's bytes, where that was reckoned already: see asking.request_mark."""
+    upgrade: Upgrade | None = None
+    """A WebSocket is asked for; how it is granted."""
     flight: bool = False
     """Several agents may read the answer, each until its own deadline; this one's counts up to the commit."""
     hints: Hints = NO_HINTS

@@ -7,6 +7,7 @@ and slots are settled exactly once, in a `finally`, and one CallEnded tells the 
 import asyncio
 from functools import partial
 
+from seawall.answer import Answer, Terms
 from seawall.attempt import Attempt, Attempts
 from seawall.cached import Cached
 from seawall.call import Buffers, Call, reading
@@ -28,6 +29,7 @@ from seawall.settlement import Settlement
 from seawall.shadow import Shadows, follow
 from seawall.turns import Turns
 from seawall.types import Agent, Made, Observer, Outcome, Safety, ServiceLevel
+from seawall.upgraded import hold
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
 
@@ -78,7 +80,7 @@ class Engine:
         run = Run(call, agent, call.plan.groups[0][0], [])
         self.calls += 1
         try:
-            if call.plan.cache is None or self.cached is None:
+            if call.plan.cache is None or self.cached is None or call.upgrade is not None:
                 await self._answer(run)
             else:
                 await self.cached.answer(run)
@@ -291,6 +293,9 @@ class Engine:
             fail_late(run, answer)
             visit.blameless |= answer.fault is None
             return
+        if exchange.end is not None:
+            await self._hold(run, answer, terms, visit)
+            return
         # A stream that may yet break must not have a length: once that is reached, nothing could tell of the break.
         unframed = answer.stream and not answer.whole and call.head.method != "HEAD"
         fields = upstream_headers(call, ledger, exchange.headers, unframed=unframed)
@@ -307,6 +312,17 @@ class Engine:
         if fault is not None:
             ledger.fault = fault
             visit.blameless |= self._attempts.not_its_fault(call, fault, exchange, terms)
+
+    async def _hold(self, run: Run, answer: Answer, terms: Terms, visit: Visit) -> None:
+        """A WebSocket, from its grant to its end."""
+        run.ledger.stream = True
+        self.streams += 1
+        try:
+            run.ledger.fault = fault = await hold(run, answer, terms, self._clock)
+        finally:
+            self.streams -= 1
+        # Both sides were silent.
+        visit.blameless |= fault is not None and fault.code is Code.TIMEOUT_STREAM_IDLE
 
     def _offline(self, call: Call) -> Fault | None:
         """Whether no upstream may be asked."""

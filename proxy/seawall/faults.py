@@ -316,7 +316,7 @@ RULES: dict[Code, Rule] = {
     Code.BAD_REQUEST: _own(400, Category.VALIDATION, "send valid HTTP/1.1"),
     Code.HEAD_TOO_LARGE: _own(431, Category.VALIDATION, "send fewer or smaller header fields"),
     Code.BODY_TOO_LARGE: _own(413, Category.VALIDATION, "send a smaller body, or raise the policy's limit"),
-    Code.UPGRADE_REFUSED: _own(501, Category.VALIDATION, "use plain HTTP requests; upgrades are not supported"),
+    Code.UPGRADE_REFUSED: _own(501, Category.VALIDATION, "begin a WebSocket with GET; nothing else is upgraded"),
     Code.NO_CANDIDATE: _own(
         503, Category.RESOURCE_EXHAUSTION, "add an upstream that can serve this request", failover=Failover.YES
     ),

@@ -11,7 +11,7 @@ from seawall.runtime import Candidate, Target
 from seawall.types import HINTS, Body, Headers, Safety, header, origin_form
 from seawall.upstream.credential import Unsigned
 from seawall.upstream.pool import Request
-from seawall.wire import end_to_end
+from seawall.wire import UPGRADE, end_to_end
 
 # Answered here (Expect), or meant for us.
 _DROP = frozenset({b"expect", *HINTS})
@@ -44,6 +44,10 @@ def request_for(call: Call, candidate: Candidate, *, again: bool = False) -> Req
         if there.dialect.forwarded:
             headers += _forwarded(call, headers)
         _set_host(headers, there.host)
+    if call.upgrade is not None:
+        if credential is not None:
+            headers = _without_keys(headers, there.dialect.credential_protocols)
+        headers += UPGRADE
     target = join(there.base_path, target, there.dialect.version_prefix if call.bare else "")
     if credential is not None:
         whole = call.body.whole or spliced is not None
@@ -70,6 +74,7 @@ def request_for(call: Call, candidate: Candidate, *, again: bool = False) -> Req
         # What flows through cannot be sent again either, should the connection just be closing.
         fresh=call.facts.safety is Safety.UNSAFE or not call.body.kept,
         trailers=lambda: call.body.trailers,
+        upgrade=call.upgrade is not None,
     )
 
 
@@ -130,6 +135,18 @@ def _forwarded(call: Call, headers: Headers) -> Headers:
     if prefix.strip("/"):
         fields.append((b"x-forwarded-prefix", prefix.encode("latin-1")))
     return [field for field in fields if field[0] not in known]
+
+
+def _without_keys(headers: Headers, prefixes: tuple[bytes, ...]) -> Headers:
+    """The fields without the subprotocols in which browsers, which can set no field, send a key."""
+    kept: Headers = []
+    for name, value in headers:
+        if prefixes and len(name) == 22 and name.lower() == b"sec-websocket-protocol":
+            value = b", ".join(p for p in map(bytes.strip, value.split(b",")) if not p.startswith(prefixes))
+            if not value:
+                continue
+        kept.append((name, value))
+    return kept
 
 
 def _climbs(target: str) -> bool:

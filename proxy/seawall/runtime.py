@@ -108,6 +108,8 @@ class Timeouts:
     first_byte: float | None = None
     first_content: float | None = None
     stream_idle: float | None = None
+    session_idle: float | None = None
+    """The longest silence of a WebSocket: `streamIdle` where the policy says so itself."""
 
 
 @dataclass(frozen=True, slots=True)

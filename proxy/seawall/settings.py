@@ -40,6 +40,7 @@ def plan_timeouts(timeouts: PolicyTimeouts) -> Timeouts:
         first_byte=timeouts.first_byte,
         first_content=timeouts.first_content,
         stream_idle=timeouts.stream_idle,
+        session_idle=timeouts.stream_idle if timeouts.stream_idle_set else None,
     )
 
 

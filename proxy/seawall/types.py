@@ -79,6 +79,10 @@ class Head:
         return origin_form(self.target).partition("?")[0]
 
 
+WEBSOCKET = "websocket"
+"""The operation of every call that asks for one, whatever its dialect calls what it is for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """Something that a request makes. path: where it can be read, below the base URL. of: a digest of what it was made
@@ -106,7 +110,7 @@ class Facts(msgspec.Struct, frozen=True):
     """Why the statement of a warehouse does not surely only read, for people: `begins with INSERT`; "" where it does,
     and for requests that are no statements."""
     alone: bool = False
-    """A race would gain nothing, since the first answer only tells that a statement has begun."""
+    """A race would gain nothing, since the first answer only tells that a statement, or a session, has begun."""
     session: str = ""
     """The id of a session or transaction that lives at one upstream and takes one request at a time."""
     patience: float = 0.0

@@ -13,6 +13,9 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110 §7.6.1, and the ones that RFC 2616 named; `Connection` may name more."""
 
+UPGRADE: Headers = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+"""The fields of one hop by which a WebSocket is asked for, and granted (RFC 6455 §4)."""
+
 # RFC 9110 §6.5.1: what frames, routes or authenticates a message must not be changed behind it.
 _NEVER_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"authorization"}
 

@@ -42,6 +42,8 @@ _STORED = re.compile(rb'"(?:storageUri|storage_uri|outputGcsUri)"\s*:')
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Of all that can be read only models are not an account's own.
 _MODELS = re.compile(r"(?:.*/)?models(?:/[^/:]+)?")
+# Sessions of the Live API, whose model stands in their first message.
+_LIVE = "/ws/"
 _MOST_CHOICES = 64
 
 _TOOLS = msgspec.json.Decoder(list[msgspec.Raw] | None)
@@ -58,7 +60,7 @@ def read(head: Head, path: str, body: bytes) -> Facts:
     path, _, query = path.partition("?")
     path = path.rstrip("/")
     if head.method in _SAFE_METHODS:
-        return Facts("other", safety=Safety.SAFE, pinned=_MODELS.fullmatch(path) is None)
+        return Facts("other", safety=Safety.SAFE, pinned=_MODELS.fullmatch(path) is None and _LIVE not in path)
     call = CALL.fullmatch(path)
     operation = _OPERATIONS.get(call[4]) if call is not None and head.method == "POST" else None
     if call is None or operation is None:

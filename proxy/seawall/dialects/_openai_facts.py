@@ -10,6 +10,7 @@ import msgspec
 from seawall.dialects._form import form_model
 from seawall.dialects._json import model_name
 from seawall.dialects._json import read as read_json
+from seawall.dialects.splice import model_in_query
 from seawall.types import Facts, Head, Safety, header
 
 _NOTHING = msgspec.Raw(b"")
@@ -96,6 +97,9 @@ def _safe(head: Head, resource: str) -> Facts:
     """Reads. All but the list of models are of things that only the upstream which made them has."""
     first = resource.partition("/")[0]
     query = head.target.partition("?")[2]
+    if first == "realtime":
+        # A session is begun anew, unless it is to be one that is going on.
+        return Facts("other", model_name(model_in_query(query)), safety=Safety.SAFE, pinned="call_id=" in query)
     operation = "responses" if first == "responses" and head.method == "GET" and "/" in resource else "other"
     stream = operation == "responses" and "stream=true" in query.lower().split("&")
     return Facts(operation, "", stream, Safety.SAFE, pinned=first != "models")

@@ -97,6 +97,7 @@ class Anthropic:
     version_prefix = "/v1"
     keep_alive = COMMENT
     forwarded = False
+    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = (b"anthropic-version", b"anthropic-beta", b"anthropic-workspace-id")
 
     def load(self) -> None:

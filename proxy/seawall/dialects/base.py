@@ -100,6 +100,8 @@ class Dialect(Protocol):
     """What may stand between two events of a stream and says nothing to any client; b"" where that is not known."""
     forwarded: bool
     """Its answers hold URLs at which agents go on asking, so it is told where they reach it (`X-Forwarded-*`)."""
+    credential_protocols: tuple[bytes, ...]
+    """What WebSocket subprotocols that hold an API key begin with; an injected key replaces them."""
     cache_fields: tuple[bytes, ...]
     """Lower-case names of the request's header fields that change what an answer is: versions, betas, projects."""
 

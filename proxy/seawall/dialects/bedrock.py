@@ -56,6 +56,7 @@ class Bedrock:
     # botocore passes over an event that it does not know; what all other SDKs do is not known.
     keep_alive = b""
     forwarded = False
+    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = ()
 
     def load(self) -> None:

@@ -78,6 +78,7 @@ class ClickHouse:
     version_prefix = ""
     keep_alive = b""
     forwarded = False
+    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = (
         *(b"accept-encoding", b"x-clickhouse-user", b"x-clickhouse-database"),
         *(b"x-clickhouse-format", b"x-clickhouse-quota"),

@@ -74,6 +74,7 @@ class Gemini:
     # google-genai takes a line that is no data for a part of an error, and fails on it.
     keep_alive = b""
     forwarded = False
+    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = (b"x-goog-user-project", b"x-vertex-ai-llm-request-type")
 
     def load(self) -> None:

@@ -52,6 +52,7 @@ class Generic:
     # google-genai, for one, fails on a comment.
     keep_alive = b""
     forwarded = False
+    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = ()
     """An answer itself says which of a request's fields it depends on (Vary)."""
 

@@ -23,7 +23,7 @@ from seawall.dialects._openai_static import static
 from seawall.dialects._openai_words import odd_end, usage_of
 from seawall.dialects.base import Finish, Form, Material, Never, Watch
 from seawall.dialects.generic import PlainWatch, as_json, told
-from seawall.dialects.splice import with_model
+from seawall.dialects.splice import with_model, with_model_in_query
 from seawall.dialects.sse import COMMENT
 from seawall.faults import Code, Fault, Problem
 from seawall.types import Facts, Head, Headers, Safety, Usage, header
@@ -88,6 +88,7 @@ class OpenAI:
     version_prefix = "/v1"
     keep_alive = COMMENT
     forwarded = False
+    credential_protocols: tuple[bytes, ...] = (b"openai-insecure-api-key.",)
     cache_fields: tuple[bytes, ...] = (b"openai-beta", b"openai-organization", b"openai-project", b"openai-version")
 
     def load(self) -> None:
@@ -175,5 +176,8 @@ class OpenAI:
         return frozenset()
 
     def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
+        if not body:
+            there = with_model_in_query(path, model)
+            return None if there is None else (there, body)
         spliced = with_model(body, model)
         return None if spliced is None else (path, spliced)

@@ -1,15 +1,18 @@
-"""Replace one name in a request's body, JSON or a form, and leave every other byte as it came (SEMANTICS §2): that of
-the model, or of the warehouse that stands in its place.
+"""Replace one name in a request's body, JSON or a form, or in its query, and leave every other byte as it came
+(SEMANTICS §2): that of the model, or of the warehouse that stands in its place.
 
 A body in which it can not be found beyond doubt is given back as None: never a guess, never a re-encoded body.
 """
 
 import re
+from urllib.parse import quote, unquote_plus
 
 import msgspec
 
 from seawall.dialects._form import with_form_model
 from seawall.dialects._json import read
+
+_PARAMETER = re.compile(r"(?:^|&)(model|deployment)=([^&]*)")
 
 # Each try decodes the body once more. Clients write the model first or last; behind more look-alikes than this with the
 # very same name, on both sides, it is not looked for.
@@ -59,6 +62,21 @@ def with_model(body: bytes, model: str) -> bytes | None:
     if body.startswith(b"--"):
         return with_form_model(body, model)
     return _MODEL.replaced(body, model)
+
+
+def model_in_query(query: str) -> str:
+    """The model that a query names, as requests for a WebSocket do; "" for none. Azure's own word is `deployment`."""
+    found = _PARAMETER.search(query)
+    return "" if found is None else unquote_plus(found[2])
+
+
+def with_model_in_query(path: str, model: str) -> str | None:
+    """The path with another model in its query; None where that names none."""
+    before, question, query = path.partition("?")
+    found = _PARAMETER.search(query)
+    if found is None:
+        return None
+    return before + question + query[: found.start(2)] + quote(model, safe="") + query[found.end(2) :]
 
 
 def _text(value: bytes) -> object:

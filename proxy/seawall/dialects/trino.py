@@ -49,6 +49,7 @@ class Trino:
     version_prefix = "/v1"
     keep_alive = b""
     forwarded = True
+    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = tuple(f"x-trino-{name}".encode() for name in _SESSION.split())
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from seawall.clock import Clock, SystemClock
-from seawall.lab import azure, bigquery, gemini_paths
+from seawall.lab import azure, bigquery, gemini_paths, realtime
 from seawall.lab.answer import Json, Mint, RejectedError
 from seawall.lab.attempts import Attempt, Ring
 from seawall.lab.clickhouse import ClickHouse
@@ -129,7 +129,7 @@ class Lab:
         attempt, path = self._seen(exchange)
         raw = 0
         try:
-            if path == "/echo":
+            if path == "/echo" and not exchange.wants_websocket:
                 attempt.status = 200
                 fields = self._fields(FAMILY, Mint(self._seed, attempt.number, self._clock.wall()))
                 attempt.bytes_in, attempt.body_sha256 = await echo(exchange, fields)
@@ -172,7 +172,11 @@ class Lab:
             else:
                 document = _document(exchange.head.method, body)
             _note_facts(attempt, document, path)
+            if exchange.wants_websocket:
+                attempt.model = _short(realtime.model(exchange.head.target), "model")
             plan = self._plan(exchange, attempt)
+            if exchange.wants_websocket and realtime.owns(path) and plan.status is None and plan.wire is None:
+                return await self._socket(exchange, attempt, path, plan, mint)
             looked = look(exchange, path, attempt.body_sha256, attempt.bytes_in)
             if looked is not None:
                 family, answer = FAMILY, looked
@@ -196,6 +200,14 @@ class Lab:
 
         fields = [*self._fields(family, mint, exhausted=exhausted), *answer.headers]
         return await play(perform(answer, plan, fields, self._rng), exchange, sending)
+
+    async def _socket(self, exchange: Exchange, attempt: Attempt, path: str, plan: Plan, mint: Mint) -> int:
+        family = self._routes.family(exchange.head, path)
+        socket = await realtime.grant(exchange, path, plan, self._fields(family, mint), self._rng)
+        attempt.dialect, attempt.operation, attempt.healthy = family.name, "websocket", plan.healthy
+        attempt.status, attempt.first_byte = 101, self.elapsed()
+        await realtime.serve(socket, exchange, path, plan, mint)
+        return socket.bytes
 
     async def _read(self, exchange: Exchange, attempt: Attempt) -> bytes:
         digest, chunks = sha256(), list[bytes]()

@@ -20,7 +20,19 @@ from seawall.faults import Code, Fault, Refusal
 from seawall.reply import problem_answer, problem_for
 from seawall.runtime import Match, Plan, Runtime
 from seawall.server.exchange import Exchange
-from seawall.types import CallEnded, Facts, Head, Headers, Observer, Outcome, ServiceLevel, header, origin_form
+from seawall.types import (
+    WEBSOCKET,
+    CallEnded,
+    Facts,
+    Head,
+    Headers,
+    Observer,
+    Outcome,
+    Safety,
+    ServiceLevel,
+    header,
+    origin_form,
+)
 from seawall.wire import content_length
 
 _UNREAD = Facts("other")
@@ -94,6 +106,10 @@ class AgentHandler:
     def _call(self, exchange: Exchange, call_id: str, found: "Found", body: Replay) -> Call:
         assert found.match is not None
         plan, facts = found.match.plan, found.facts
+        if exchange.wants_websocket:
+            # To ask once more for a session that has not begun does no harm, whatever it will be used for. Two at once
+            # would be of no use: each has to be spoken to.
+            facts = replace(facts, operation=WEBSOCKET, stream=False, safety=Safety.SAFE, alone=True)
         chunked, sdk_retries, sdk_timeout = _hints(exchange.head)
         timeouts, received = plan.timeouts, exchange.received_at
         deadline: float | None = None
@@ -119,6 +135,7 @@ class AgentHandler:
             sdk_retries,
             found.mark,
             hints=hints,
+            upgrade=exchange if exchange.wants_websocket else None,
         )
 
     async def _read(self, runtime: Runtime, routing: "Routing", head: Head, body: Replay) -> "Found":

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from seawall.faults import Refusal
 from seawall.types import Head, Headers
-from seawall.wire import chunk, content_length, field_lines, has_no_body, last_chunk
+from seawall.websocket.end import End
+from seawall.wire import UPGRADE, chunk, content_length, field_lines, has_no_body, last_chunk
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Above this, reading from the agent pauses until the body is taken (backpressure).
@@ -124,8 +125,8 @@ class Exchange:
     """One request and the answer to it."""
 
     __slots__ = (
-        "_bodyless", "_chunked", "_left", "_line", "_pending", "body", "cut", "ended", "head", "keep_alive",
-        "received_at", "sent_bytes", "started",
+        "_bodyless", "_chunked", "_left", "_line", "_pending", "body", "cut", "end_of_agent", "ended", "head",
+        "keep_alive", "received_at", "sent_bytes", "started", "wants_websocket",
     )  # fmt: skip
 
     def __init__(self, line: Line, head: Head, expects_continue: bool, keep_alive: bool, received_at: float) -> None:
@@ -139,6 +140,9 @@ class Exchange:
         self.cut = False
         """The server ends it, not the agent."""
         self.sent_bytes = 0
+        self.wants_websocket = False
+        self.end_of_agent: End | None = None
+        """There where it wants one."""
         self._bodyless = False
         self._chunked = False
         self._left: int | None = None
@@ -193,6 +197,14 @@ class Exchange:
         self._pending = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, reason, field_lines(headers), extra)
         # The head leaves with the first bytes of the body, or by itself if those do not follow at once.
         self._line.loop.call_soon(self._flush)
+
+    def switch(self, headers: Headers) -> End:
+        """Answer 101 to a request for a WebSocket. `headers` must hold end-to-end fields only."""
+        assert self.end_of_agent is not None and not self.started
+        self.started = self.ended = True
+        lines = field_lines([*headers, *UPGRADE])
+        self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % lines)
+        return self.end_of_agent
 
     def write(self, data: bytes) -> None:
         """Send the next bytes of the body. Bytes beyond the announced length are an error in the caller: the answer

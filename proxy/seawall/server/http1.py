@@ -21,6 +21,7 @@ from seawall.server.exchange import BODY_HIGH_WATER, Exchange
 from seawall.server.heads import examine
 from seawall.server.limits import Limits
 from seawall.types import Head, Headers
+from seawall.websocket.end import End
 from seawall.wire import field_lines
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -108,7 +109,7 @@ class Connection(asyncio.Protocol):
             if self._unaccounted > self._owner.limits.head:
                 raise self._head_too_large()
         except httptools.HttpParserUpgrade as upgrade:
-            self._without_upgrade(data[upgrade.args[0] :])
+            self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             # A Refusal raised in a callback arrives as the error's context.
             cause = error.__context__
@@ -158,10 +159,11 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         method = self._parser.get_method().decode("ascii")
         version = self._parser.get_http_version()
-        expects = examine(method, version, self._headers, self._parser.should_upgrade())
+        expects, websocket = examine(method, version, self._headers, self._parser.should_upgrade())
         head = Head(method, self._url.decode("ascii"), self._headers, version)
         keep_alive, now = self._parser.should_keep_alive(), self._owner.clock.now()
-        self._arriving = exchange = Exchange(self, head, expects, keep_alive, now)
+        self._arriving = exchange = Exchange(self, head, expects, keep_alive and not websocket, now)
+        exchange.wants_websocket = websocket
         if self._current is None:
             self._begin(exchange)
         elif len(self._queue) < self._owner.limits.pipelined:
@@ -182,7 +184,7 @@ class Connection(asyncio.Protocol):
         self._unaccounted = 0
 
     def on_message_complete(self) -> None:
-        if self._arriving is not None and not self._parser.should_upgrade():
+        if self._arriving is not None and (not self._parser.should_upgrade() or self._arriving.wants_websocket):
             self._arriving.body.finish()
         self._unaccounted = 0
 
@@ -317,6 +319,15 @@ class Connection(asyncio.Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._lingering = self._owner.loop.call_later(self._owner.limits.linger, self.transport.close)
+
+    def _upgrade(self, rest: bytes) -> None:
+        """llhttp has stopped behind a request with `Upgrade`. Behind one for a WebSocket no HTTP follows, whatever the
+        answer is."""
+        assert self._arriving is not None
+        if self._arriving.wants_websocket:
+            self._arriving.end_of_agent = End(self, rest)
+        else:
+            self._without_upgrade(rest)
 
     def _without_upgrade(self, rest: bytes) -> None:
         """Carry on with a request whose `Upgrade` we ignore (h2c from Java's client, say; RFC 9110 §7.8 allows it):

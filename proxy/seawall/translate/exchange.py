@@ -25,6 +25,7 @@ class Exchange:
 
     reason = b""
     agents_seconds = 0.0
+    end = None
 
     def __init__(
         self, asking: Asking, asked: Asked, side: AgentSide, problem: Problem, cleaning: set[asyncio.Task[None]]

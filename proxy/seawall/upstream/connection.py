@@ -12,6 +12,7 @@ from seawall.clock import Clock
 from seawall.faults import Code, Fault, Refusal
 from seawall.types import Body, Headers
 from seawall.upstream.exchange import Exchange
+from seawall.websocket.end import End
 from seawall.wire import chunk, end_to_end, has_no_body, last_chunk, without_ours
 
 # An answer's head, and likewise its trailers, may not exceed this: endless ones must not fill the memory.
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._parser = self._new_parser()
         self._exchange: Exchange | None = None
         self._method = ""
+        self._upgrade = False
         self._sending = False
         self._sender: asyncio.Task[None] | None = None
         self._write_waiter: asyncio.Future[None] | None = None
@@ -63,10 +65,12 @@ class Connection(asyncio.Protocol):
 
     def send(
         self, method: str, head: bytes, body: bytes | Body, framed: bool,
-        on_interim: Callable[[int, Headers], None] | None, trailers: Callable[[], Headers],
+        on_interim: Callable[[int, Headers], None] | None, trailers: Callable[[], Headers], upgrade: bool = False,
     ) -> Exchange:  # fmt: skip
-        """Begin an exchange. `head` is complete; `framed` says that the body goes out chunked."""
+        """Begin an exchange. `head` is complete; `framed` says that the body goes out chunked; `upgrade`, that it asks
+        for a WebSocket."""
         self._method = method
+        self._upgrade = upgrade
         self._heard = False
         self._sent_at = self._clock.now()
         self._interims = 0
@@ -155,8 +159,11 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
             if self._unaccounted > MAX_HEAD:
                 self._broken(f"a head or trailers of more than {MAX_HEAD} bytes")
-        except httptools.HttpParserUpgrade:
-            self._broken("an upgrade that nobody asked for")
+        except httptools.HttpParserUpgrade as upgrade:
+            if exchange.has_head:
+                exchange.end = End(self, data[upgrade.args[0] :])
+            else:
+                self._broken("an upgrade that nobody asked for")
         except httptools.HttpParserError as error:
             self._broken(str(error))
         exchange.wake()
@@ -202,6 +209,9 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             return
         status = self._parser.get_status_code()
+        if status == 101 and self._upgrade and self._parser.should_upgrade() and _is_websocket(self._headers):
+            exchange.begin(status, self._reason, self._headers)
+            return
         if status < 200:
             self._interims += 1
             if status == 101 or status < 100 or self._interims > MAX_INTERIMS:
@@ -271,6 +281,12 @@ class Connection(asyncio.Protocol):
             self._sender.cancel()
         self.transport.abort()
 
+    def pause(self) -> None:
+        self._pause(True)
+
+    def resume(self) -> None:
+        self._pause(False)
+
     def _pause(self, pause: bool) -> None:
         if self.closed or pause is self._reading_paused:
             return
@@ -289,3 +305,8 @@ class Connection(asyncio.Protocol):
         # Control characters in a field's value cannot change the framing, and a direct call would have let them pass.
         parser.set_dangerous_leniencies(lenient_headers=True)
         return parser
+
+
+def _is_websocket(headers: Headers) -> bool:
+    granted = [value for name, value in headers if len(name) == 7 and name.lower() == b"upgrade"]
+    return len(granted) == 1 and granted[0].strip().lower() == b"websocket"

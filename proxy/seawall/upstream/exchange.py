@@ -10,6 +10,7 @@ from collections.abc import Callable
 from seawall.clock import Clock
 from seawall.faults import Code, Fault
 from seawall.types import Headers, Usage
+from seawall.websocket.end import End
 
 # Above this, reading from the upstream pauses until the agent has taken some (backpressure).
 HIGH_WATER = 256 * 1024
@@ -23,8 +24,8 @@ class Exchange:
 
     __slots__ = (
         "_abort", "_chunks", "_clock", "_deadline", "_fault", "_loop", "_pause", "_paused", "_silence", "_size",
-        "_timer", "_timer_at", "_until", "_waited", "_waiter", "_waits_since", "complete", "connected", "has_head",
-        "headers", "judged", "on_interim", "reason", "status", "trailers", "usage",
+        "_timer", "_timer_at", "_until", "_waited", "_waiter", "_waits_since", "complete", "connected", "end",
+        "has_head", "headers", "judged", "on_interim", "reason", "status", "trailers", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,8 @@ class Exchange:
         self.headers: Headers = []
         self.trailers: Headers = []
         # What only an answer that was translated knows by itself, see answer.Source.
+        self.end: End | None = None
+        """Of a WebSocket, where the upstream has granted one: then nothing more is read here."""
         self.connected = True
         self.judged: Fault | None = None
         self.usage: Usage | None = None

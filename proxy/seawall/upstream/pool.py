@@ -42,6 +42,8 @@ class Request(msgspec.Struct, frozen=True):
     fresh: bool = False
     """Take no connection that has been idle for long."""
     trailers: Callable[[], Headers] = _no_trailers
+    upgrade: bool = False
+    """A WebSocket is asked for."""
 
     def __repr__(self) -> str:
         # Target and fields may hold keys.
@@ -75,7 +77,9 @@ class Pool:
                 return opened
             connection = opened
         head = self._head(endpoint, request)
-        return connection.send(request.method, head, request.body, request.chunked, on_interim, request.trailers)
+        return connection.send(
+            request.method, head, request.body, request.chunked, on_interim, request.trailers, request.upgrade
+        )
 
     def _head(self, endpoint: Endpoint, request: Request) -> bytes:
         target, extra = request.target, b"\r\n"

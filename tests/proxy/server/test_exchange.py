@@ -173,13 +173,24 @@ async def test_an_early_answer_reaches_an_agent_that_still_sends() -> None:
         assert (await say(server, *pieces)).endswith(b"big")
 
 
-@pytest.mark.parametrize("request_line", [b"GET /ws HTTP/1.1", b"POST /ws HTTP/1.1", b"CONNECT a:443 HTTP/1.1"])
-async def test_upgrades_are_refused_with_a_clear_error(request_line: bytes) -> None:
+@pytest.mark.parametrize(
+    ("request_line", "words"),
+    [(b"POST /ws HTTP/1.1", b"a WebSocket begins with GET"), (b"CONNECT a:443 HTTP/1.1", b"CONNECT is not supported")],
+)
+async def test_what_is_no_handshake_is_refused_with_a_clear_error(request_line: bytes, words: bytes) -> None:
     async with ingress(answering(200, [])) as server:
         fields = b"\r\nhost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
         answer = await say(server, request_line + fields + b"\x81\x00GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"501"]
-        assert b"upgrades (WebSocket, CONNECT) are not supported" in answer
+        assert words in answer
+
+
+async def test_behind_a_handshake_no_http_is_read_whatever_the_answer() -> None:
+    async with ingress(answering(200, [(b"content-length", b"2")], b"no")) as server:
+        fields = b"\r\nhost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+        answer = await say(server, b"GET /ws HTTP/1.1" + fields + b"\x81\x00" + GET)
+        assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200"]
+        assert b"connection: close" in answer
 
 
 async def test_an_h2c_upgrade_is_ignored_and_the_connection_goes_on() -> None:
