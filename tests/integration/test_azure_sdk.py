@@ -206,3 +206,24 @@ async def test_a_stream_that_breaks_after_content_raises(tmp_path: Path, fault: 
             async for _ in stream:
                 pass
         assert (await at.running.call()).attempts == 1
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["deployment", "model"])
+async def test_realtime_sessions_fail_over_to_another_regions_deployment(tmp_path: Path, newer: bool) -> None:
+    async with azure(tmp_path) as at:
+        # Without being told otherwise the Azure client insists on TLS.
+        sockets = f"{at.running.url}/both/openai".replace("http:", "ws:")
+        agent = client(at, "/both", websocket_base_url=sockets)
+        at.lab.script(["503"], upstream="east")
+        base = f"{at.running.url}/both/openai/v1"
+        used: Any = AsyncOpenAI(base_url=base, api_key="k") if newer else agent
+        async with used.realtime.connect(model="gpt-realtime") as session:
+            created = await session.recv()
+            assert created.type == "session.created" and created.session.model == "west gpt"
+        path = "/openai/v1/realtime" if newer else "/openai/realtime"
+        assert [(a.upstream, a.path, a.model) for a in at.lab.attempts()] == [
+            ("east", path, "gpt-realtime"),
+            ("west", path, "west gpt"),
+        ]
+        call = await at.running.call()
+        assert (call.dialect, call.operation, call.model) == ("AzureOpenAI", "websocket", "west gpt")
