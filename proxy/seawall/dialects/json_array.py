@@ -6,6 +6,8 @@ and nothing that arrives here makes it raise. What an element means is for the d
 
 import re
 
+import msgspec
+
 from seawall.dialects._json import is_strict
 from seawall.dialects.sse import EDGE, KEPT, EventWatch
 from seawall.faults import Code, Fault
@@ -14,6 +16,7 @@ _SPACE = b" \t\r\n"
 # Outside of a text: a whole one, the beginning of one, or what changes the depth. Within: what may end it.
 _MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]]', re.DOTALL)
 _QUOTE = re.compile(rb'["\\]')
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class ArrayWatch(EventWatch):
@@ -55,6 +58,9 @@ class ArrayWatch(EventWatch):
             if element is not None:
                 self._opened = True
                 return data if self._take_element(element) else self._die(b"")
+            elements = self._several(data)
+            if elements:
+                return self._take_several(data, elements)
         return self._scan(data)
 
     def end(self) -> bytes:
@@ -79,6 +85,25 @@ class ArrayWatch(EventWatch):
         element = element[1:].lstrip(_SPACE)
         whole = element[:1] == b"{" and element[-1:] == b"}" and is_strict(element)
         return element if whole else None
+
+    def _several(self, data: bytes) -> list[bytes]:
+        """The elements that `data` is, as a busy process reads them; none when it is anything else."""
+        elements = data.strip(_SPACE)
+        if self._closed or elements[:1] != (b"," if self._elements else b"["):
+            return []
+        try:
+            found = [bytes(element) for element in _ELEMENTS.decode(b"[%b]" % elements[1:])]
+        except (ValueError, RecursionError):
+            return []
+        return found if all(element[:1] == b"{" for element in found) else []
+
+    def _take_several(self, data: bytes, elements: list[bytes]) -> bytes:
+        self._opened, end = True, 0
+        for element in elements:
+            if not self._take_element(element):
+                return self._die(data[:end])
+            end = data.index(element, end) + len(element)
+        return data
 
     def _take_element(self, element: bytes) -> bool:
         """False when it is malformed."""
