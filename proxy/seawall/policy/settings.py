@@ -36,10 +36,10 @@ class Timeouts:
     first_byte: float | None = None
     first_content: float | None = None
     stream_idle: float | None = None
-    stream_idle_set: bool = False
-    """Some document says so: it then holds for WebSockets as well."""
     agent_write: float = 0.0
     """Always above 0 in a rule's and a backend's timeouts."""
+    stream_idle_set: bool = False
+    """Some document says so: `stream_idle` then holds for WebSockets as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +184,8 @@ def timeouts_of(values: Values, sources: Mapping[str, str]) -> Timeouts:
         first_byte=limit("firstByte"),
         first_content=limit("firstContent"),
         stream_idle=limit("streamIdle"),
-        stream_idle_set=sources.get("timeouts.streamIdle", DEFAULT) != DEFAULT,
         agent_write=_seconds(values, "timeouts.agentWrite"),
+        stream_idle_set=sources.get("timeouts.streamIdle", DEFAULT) != DEFAULT,
     )
 
 

@@ -192,6 +192,12 @@ def test_request_is_known_to_be_set_by_someone_so_that_it_holds_for_streams_too(
     assert pair({}, {"request": "100s"})[0] == Timeouts(100, True, None, 5, None, 300, 300, 30)
 
 
+def test_stream_idle_is_known_to_be_set_by_someone_so_that_it_holds_for_websockets_too() -> None:
+    assert not pair({}, {})[0].stream_idle_set
+    assert pair({"streamIdle": "300s"}, {})[0].stream_idle_set
+    assert pair({}, {"streamIdle": "100s"})[0].stream_idle_set
+
+
 def test_0s_switches_a_timeout_off_but_not_the_upstreams_cap() -> None:
     assert pair({"firstContent": "0s"}, {})[0].first_content is None
     assert pair({"firstContent": "0s"}, {"firstContent": "8s"})[0].first_content == 8
