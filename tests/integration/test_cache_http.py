@@ -3,37 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 
 import httpx
 import pytest
 from harness import Running, proxy, route, until, upstream
-from peers import agent, request_head, serving
+from origins import Answer, Origin
+from peers import agent, serving
 
 RULE = "cache: {mode: Enabled}\nretry: {attempts: 0}\n"
 KEYED = {"authorization": "Bearer one"}
-Answer = tuple[int, list[str], bytes]
-
-
-@dataclass
-class Origin:
-    """Answers as `say` says, and remembers the requests' heads."""
-
-    say: Callable[[str, dict[str, str]], Answer]
-    heads: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            first, *lines = (await request_head(reader)).decode().split("\r\n")
-            fields = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines if line)}
-            self.heads.append((first, fields))
-            status, more, body = self.say(first, fields)
-            has_body = status not in (304, 204)
-            length = [f"content-length: {len(body)}"] if has_body else []
-            head = "\r\n".join([f"HTTP/1.1 {status} X", *more, *length, "", ""]).encode()
-            writer.write(head + (b"" if first.startswith("HEAD") or not has_body else body))
 
 
 @dataclass(frozen=True)

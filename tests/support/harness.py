@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
+from seawall.clock import Clock
 from seawall.lab import Lab, start_lab
 from seawall.policy import evaluate, load_text
 from seawall.runtime import Upstream
 from seawall.service import Address, Options, Service
+from seawall.store.places import Places
 from seawall.types import AttemptEnded, BreakerMoved, CallEnded, Event
 
 STARTED: "list[Running]" = []
@@ -64,14 +66,25 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 @asynccontextmanager
-async def proxy(policy: str, folder: Path, *, buffer_budget: int = 64 * 1024 * 1024) -> AsyncIterator[Running]:
-    """Run a proxy under a policy text, which must have no errors. `folder` takes its admin socket."""
+async def proxy(
+    policy: str,
+    folder: Path,
+    *,
+    buffer_budget: int = 64 * 1024 * 1024,
+    cache: Places | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Running]:
+    """Run a proxy under a policy text, which must have no errors. `folder` takes its admin socket. cache: where it
+    keeps answers."""
     loaded = evaluate(load_text(dedent(policy), "policy.yaml"))
     assert loaded.policy is not None, "\n".join(map(str, loaded.issues))
     socket = folder / "admin.sock"
-    options = Options((), Address("127.0.0.1", 0), Address("127.0.0.1", 0), socket, buffer_budget=buffer_budget)
+    anywhere = Address("127.0.0.1", 0)
+    options = Options(
+        (), anywhere, anywhere, socket, buffer_budget=buffer_budget, cache=Places() if cache is None else cache
+    )
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    service = Service(options, log_fd=nowhere)
+    service = Service(options, log_fd=nowhere, clock=clock)
     running = Running(service, socket)
     service.events.observers.append(running.events.append)
     STARTED.append(running)
