@@ -46,6 +46,8 @@ class Stores:
         self._watch = watch
         self._open: dict[str, Guarded] = {}
         self._secret = b""
+        self._drawn = False
+        """For this process alone."""
         self.identity = places.identity or socket.gethostname()
 
     @property
@@ -61,8 +63,8 @@ class Stores:
             raise OSError(errno.EINVAL, "a rule keeps answers on disk: --cache-folder must say where")
         if "Redis" in kinds:
             self._require_redis()
-        if kinds and not self._secret:
-            self._secret = self._read_secret(kinds)
+        if kinds and (not self._secret or (self._drawn and "Disk" in kinds)):
+            self._read_secret(kinds)
 
     def _require_redis(self) -> None:
         places = self._places
@@ -110,17 +112,16 @@ class Stores:
             return InRedis(places.redis, places.redis_password_file, places.redis_ca_file)
         return InMemory(places.memory)
 
-    def _read_secret(self, kinds: frozenset[str]) -> bytes:
-        """What nobody gave is drawn: for the process, or beside the answers that are to outlive it."""
+    def _read_secret(self, kinds: frozenset[str]) -> None:
+        """What nobody gave is drawn: for the process, or beside the answers that are to outlive it. These may come with
+        a later policy; what memory has kept until then is not found any more."""
         places = self._places
         if places.key_file is not None:
-            secret = places.key_file.read_bytes().strip()
-            if len(secret) < _KEY_BYTES:
-                raise OSError(errno.EINVAL, f"must hold {_KEY_BYTES} bytes or more", str(places.key_file))
-            return secret
-        if "Disk" not in kinds or places.folder is None:
-            return os.urandom(_KEY_BYTES)
-        return _kept_secret(places.folder)
+            self._secret = _long_enough(places.key_file.read_bytes().strip(), places.key_file)
+        elif "Disk" in kinds and places.folder is not None:
+            self._secret, self._drawn = _kept_secret(places.folder), False
+        else:
+            self._secret, self._drawn = os.urandom(_KEY_BYTES), True
 
 
 def _kept_secret(folder: Path) -> bytes:
@@ -138,4 +139,10 @@ def _kept_secret(folder: Path) -> bytes:
             drawn.unlink()
     except FileExistsError:
         pass
-    return file.read_bytes()
+    return _long_enough(file.read_bytes(), file)
+
+
+def _long_enough(secret: bytes, file: Path) -> bytes:
+    if len(secret) < _KEY_BYTES:
+        raise OSError(errno.EINVAL, f"must hold {_KEY_BYTES} bytes or more", str(file))
+    return secret

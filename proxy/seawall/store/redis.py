@@ -45,6 +45,7 @@ PREFIX = b"seawall:%d:" % SCHEMA
 _SCAN = 500
 _LARGEST = 8 * 2**20
 _GLOB = frozenset(b"*?[]^-\\")
+_FORM = "a redis URL is redis://[user[:password]@]host[:port][/database], with a database number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,11 @@ class Address:
 def address(url: str, *, password_file: Path | None = None, ca_file: Path | None = None) -> Address:
     """`redis://` or, with TLS, `rediss://[user[:password]@]host[:port][/database]`. Raises ValueError, whose message
     does not repeat the URL. Options behind a `?` are refused: one of redis-py's own would turn TLS's checks off."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Its own message may repeat all that stands before the path.
+        raise ValueError(_FORM) from None
     if parts.scheme not in ("redis", "rediss"):
         raise ValueError("a redis URL begins with redis:// or rediss://")
     if parts.query or parts.fragment:
@@ -81,7 +86,7 @@ def address(url: str, *, password_file: Path | None = None, ca_file: Path | None
         raise ValueError("the port in the redis URL is no number from 1 to 65535") from None
     database = parts.path.strip("/")
     if not parts.hostname or not (database or "0").isascii() or not (database or "0").isdigit():
-        raise ValueError("a redis URL is redis://[user[:password]@]host[:port][/database], with a database number")
+        raise ValueError(_FORM)
     return Address(
         parts.hostname,
         port,
