@@ -160,6 +160,9 @@ class Service:
             self.engine.translate_by(self._translator)
         if policy.stores:
             self.engine.cache_in(self._stores).prepare(compiled.runtime.plans)
+            for kind in sorted(policy.stores):
+                # What it keeps from before can be looked at and purged, whether or not a call has asked for it.
+                self._stores.of(kind)
         self._runtime = compiled.runtime
         self.engine.wake(compiled.granted)
         names = _names(compiled.runtime)

@@ -12,7 +12,7 @@ from seawall.core.breaker import Breaker, Moved, State
 from seawall.engine import Engine
 from seawall.runtime import Match, Plan, Runtime, Upstream
 from seawall.server.controls import UnknownNameError
-from seawall.store.base import Which
+from seawall.store.base import Unavailable, Which
 from seawall.store.guarded import Guarded
 from seawall.telemetry.metrics import Metrics
 from seawall.telemetry.redact import redact
@@ -135,7 +135,16 @@ class View:
         return self._metrics.cache.report()
 
     async def purge(self, which: Which) -> dict[str, int]:
-        return {kind: await store.purge(which) for kind, store in self.stores().items()}
+        purged, failed = dict[str, int](), None
+        for kind, store in self.stores().items():
+            try:
+                purged[kind] = await store.purge(which)
+            except Unavailable as error:
+                # What lies elsewhere must go all the same.
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return purged
 
     def drain(self) -> None:
         """Stop accepting and finish what is under way, as on SIGTERM."""
