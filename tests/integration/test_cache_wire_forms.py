@@ -37,10 +37,8 @@ def operation(recording: Recording) -> str:
 
 
 def asked_for(recordings: tuple[Recording, ...], *, stream: bool) -> list[Recording]:
-    return [
-        r for r in recordings
-        if operation(r) and dialect_of(r.host) in ("OpenAI", "Anthropic") and r.stream is stream and not r.failed
-    ]  # fmt: skip
+    speak = [r for r in recordings if dialect_of(r.host) in ("OpenAI", "Anthropic", "Snowflake")]
+    return [r for r in speak if operation(r) and r.stream is stream and not r.failed]
 
 
 @pytest.fixture(scope="module")
