@@ -118,7 +118,7 @@ async def test_tenants_never_share_while_coalescing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_hundred_identical_calls_at_once_are_one_upstream_call(tmp_path: Path, stream: bool) -> None:
     async with place(tmp_path) as at:
-        at.lab.script(["latency-200ms"], repeat=True)
+        at.lab.script(["latency-1500ms"], repeat=True)
         body = chat(temperature=0, stream=stream)
         answers = await asyncio.gather(*(at.say(body) for _ in range(100)))
         assert at.asked == 1
