@@ -5,6 +5,7 @@ It decides by core/cache*.py, and looks nothing up.
 """
 
 from hashlib import sha256
+from itertools import chain
 
 import msgspec
 
@@ -148,11 +149,8 @@ class Asker:
 def request_mark(head: Head, body: bytes) -> bytes:
     """A hash of everything that an agent has sent. Neither a target nor a field holds a line's end, and their number
     comes first: where the body begins is certain."""
-    parts = [b"%d" % len(head.headers), head.method.encode(), head.target.encode("utf-8", "surrogateescape")]
-    for field in head.headers:
-        parts += field
-    parts.append(body)
-    return sha256(b"\n".join(parts)).digest()
+    first = f"{len(head.headers)}\n{head.method}\n{head.target}".encode("utf-8", "surrogateescape")
+    return sha256(b"\n".join((first, *chain.from_iterable(head.headers), body))).digest()
 
 
 def _read(call: Call, questions: Questions) -> _Seen | Bypass | OnlyIfCached:

@@ -4,8 +4,6 @@ Nothing here decides anything; `engine.py` does. Bytes that are kept for another
 the whole process, so that memory is bounded whatever agents send.
 """
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from seawall.client_hints import NO_HINTS, Hints
@@ -200,8 +198,7 @@ def reading(call: Call, made: Made) -> Call:
     return msgspec.structs.replace(call, head=head, facts=facts, rest=made.path, body=body, chunked=False)
 
 
-@dataclass(slots=True)
-class Ledger:
+class Ledger(msgspec.Struct):
     """What was done for one call; turned into one CallEnded at its end."""
 
     attempts: int = 0
@@ -220,14 +217,14 @@ class Ledger:
     committed: float | None = None
     stream: bool = False
     usage: Usage | None = None
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[str] = []
     cache: str = ""
     """What the cache did for it: see types.CallEnded; "" where the rule has none."""
     cache_key: str = ""
     """The beginning of the key that it was looked for under."""
     saved: Usage | None = None
     """Tokens that were billed to another call, and not to this one."""
-    notes: Headers = field(default_factory=list)
+    notes: Headers = []
     """Fields for the agent beside `x-seawall-*`: Age, Cache-Status."""
 
     @property

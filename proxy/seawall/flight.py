@@ -13,6 +13,8 @@ one agent alone.
 import asyncio
 from collections.abc import Callable
 
+from msgspec import structs
+
 from seawall.answer import Answer
 from seawall.asking import Asking
 from seawall.call import Buffers, Ledger
@@ -301,7 +303,6 @@ def _coding(headers: Headers) -> bytes:
 
 
 def _copied(ledger: Ledger) -> Ledger:
-    names = Ledger.__dataclass_fields__
-    copy = Ledger(**{name: getattr(ledger, name) for name in names})
+    copy = structs.replace(ledger)
     copy.skipped, copy.notes = list(ledger.skipped), list(ledger.notes)
     return copy

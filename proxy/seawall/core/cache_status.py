@@ -24,6 +24,8 @@ def age_field(age: float) -> tuple[bytes, bytes]:
 
 def hit_status(hit: Hit, *, collapsed: bool = False, detail: str = "") -> tuple[bytes, bytes]:
     """An answer that came from the cache, stale or not, without asking an upstream. ttl: below 0 it is stale."""
+    if not (collapsed or detail) and -LONGEST < hit.ttl < LONGEST:
+        return b"Cache-Status", b"seawall; hit; ttl=%d" % math.floor(hit.ttl)
     return _status([b"hit", *_extra(hit.ttl, collapsed, detail)])
 
 

@@ -196,12 +196,14 @@ async def _fill(routing: "Routing", head: Head, body: Replay) -> None:
     if not routing.matches:
         raise Refusal(Fault(Code.NO_ROUTE, routing.why))
     first = routing.matches[0].plan
-    length = content_length(head.headers)
+    length = None if first.max_body is None else content_length(head.headers)
     if first.max_body is not None and length is not None and length > first.max_body:
         raise Refusal(Fault(Code.BODY_TOO_LARGE, f"the body exceeds {first.max_body} bytes"))
     await body.fill(first.replay_buffer, first.max_body)
+    if body.whole:
+        return
     needed = _is_json(head) or any(_signed(match) for match in routing.matches)
-    if not body.whole and not body.spent and first.replay_buffer < LARGEST_READ and needed:
+    if not body.spent and first.replay_buffer < LARGEST_READ and needed:
         # Too large to be sent twice, but its model, and whether it streams, decide where it goes and how it ends; and
         # what is signed must be there whole.
         await body.fill(LARGEST_READ, first.max_body)
