@@ -122,7 +122,8 @@ class Terms(msgspec.Struct, frozen=True):
 
     fixed: when it must be over while nothing is committed. committed: likewise afterwards, where a default
     `timeouts.request` no longer counts. hold: another attempt is possible, so nothing need be released yet.
-    content_first: a race, which nothing but content can win, whatever the buffers hold already.
+    content_first: a race, which nothing but content can win, whatever the buffers hold already. agent_write: so
+    long the agent may read nothing of what is written; None: whoever reads sees to that.
     """
 
     timeouts: Timeouts
@@ -132,6 +133,7 @@ class Terms(msgspec.Struct, frozen=True):
     hold: bool
     content_first: bool
     min_progress: tuple[int, float] | None
+    agent_write: float | None
 
     @property
     def connect_by(self) -> Limit:

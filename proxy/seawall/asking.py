@@ -4,10 +4,12 @@ goes by: RFC 9111's where answers speak for themselves, the policy's for model c
 It decides by core/cache*.py, and looks nothing up.
 """
 
+import dataclasses
 from hashlib import sha256
 from itertools import chain
 
 import msgspec
+from msgspec.structs import replace
 
 from seawall.call import Call
 from seawall.core import cache_fields as fields
@@ -98,14 +100,23 @@ class Asking(msgspec.Struct, frozen=True, eq=False):
         return without(self.call.head.headers, _CONDITIONS) + conditions
 
     @property
+    def shown_key(self) -> str:
+        """What of its key people see."""
+        return self.key[:8].hex()
+
+    def unconditional(self) -> "Asking":
+        """The same question, as one asks it on nobody's behalf: for the whole answer, whatever one has."""
+        if self.http is None:
+            return self
+        call = self.call
+        method = "GET" if call.head.method == "HEAD" else call.head.method
+        head = dataclasses.replace(call.head, method=method, headers=self.headers_with([]))
+        return replace(self, call=replace(call, head=head), http=cache_http.Asked(self.directives, head.headers))
+
+    @property
     def conditional(self) -> bool:
         """Whether the agent asks on conditions of its own."""
         return self.http is not None and any(name.lower() in _CONDITIONS for name, _ in self.call.head.headers)
-
-    def alike(self, other: "Asking") -> bool:
-        """Whether both want the same of kept answers, so that what will do for one does for the other."""
-        same = self.settings is other.settings or self.settings == other.settings
-        return same and self.directives == other.directives and self.form is other.form
 
 
 # So many requests are remembered, each by a hash.
@@ -138,7 +149,10 @@ class Asker:
         if seen is None:
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
-            seen = self._seen[mark] = _read(call, self.questions)
+            seen = _read(call, self.questions)
+            # Lists of fields are as long as their agents like, and mean nothing in a request.
+            if not isinstance(seen, _Seen) or not (seen.directives.no_cache_fields or seen.directives.private_fields):
+                self._seen[mark] = seen
         if not isinstance(seen, _Seen):
             return seen
         http = cache_http.Asked(seen.directives, call.head.headers) if seen.by_http else None

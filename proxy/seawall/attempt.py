@@ -134,7 +134,8 @@ class Attempts:
     def _terms(self, call: Call, attempt: Attempt) -> Terms:
         timeouts, started = attempt.visit.candidate.timeouts, self._clock.now()
         limit: Limit = (after(started, timeouts.backend_request), Code.TIMEOUT_ATTEMPT)
-        if timeouts.request_set:
+        rule = call.plan.timeouts
+        if timeouts.request_set and (not rule.request_set or timeouts.request < rule.request):
             # An Upstream's own limit on the whole call, tighter than the rule's, ends the attempt there only.
             limit = soonest(limit, (call.received + timeouts.request, Code.TIMEOUT_ATTEMPT))
         late = call.deadline if call.limited else None
@@ -143,6 +144,7 @@ class Attempts:
             started,
             fixed=soonest((call.deadline, Code.TIMEOUT_REQUEST), limit),
             committed=soonest((late, Code.TIMEOUT_REQUEST), limit),
+            agent_write=None if call.flight else timeouts.agent_write,
             hold=attempt.hold,
             content_first=attempt.raced,
             min_progress=call.plan.min_progress,

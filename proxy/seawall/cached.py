@@ -8,10 +8,10 @@ flights.py fetches them.
 from collections.abc import Awaitable, Callable, Iterable
 
 from seawall.asking import Asker, Asking
-from seawall.call import Buffers
+from seawall.call import Buffers, Ledger
 from seawall.clock import Clock
 from seawall.core import cache_status as status_fields
-from seawall.core.cache import Bypass, Decision, Forward, Hit, Miss, Revalidate, Stale, Why
+from seawall.core.cache import Bypass, Decision, Forward, Hit, Miss, Revalidate, Stale
 from seawall.core.cache_validation import Updated
 from seawall.ending import fall_back, problem_of, refuse
 from seawall.faults import Code, Fault
@@ -65,13 +65,13 @@ class Cached:
         asker = self._askers.get(call.plan) or self._asker(call.plan)
         asked = asker.ask(call)
         if isinstance(asked, Asking):
-            ledger.cache_key = asked.key[:8].hex()
+            ledger.cache_key = asked.shown_key
             await self._ask(run, asked)
         elif isinstance(asked, Bypass):
             ledger.cache, ledger.notes = "bypass", [status_fields.forward_status(asked.forward)]
             await self._answer(run)
-            if asked.why is Why.METHOD:
-                self._keeper.invalidate(run, asker.questions)
+            if asked.forward is Forward.METHOD:
+                self._flights.void(self._keeper.invalidate(run, asker.questions))
         else:
             refuse(run, Fault(Code.NOT_CACHED))
 
@@ -79,12 +79,13 @@ class Cached:
         entry, decision = await self._keeper.look_up(asking)
         patience = _PATIENCE
         while isinstance(decision, Miss | Revalidate):
+            run.reserve = self._flights.reserve(asking, entry, decision.forward)
             if asking.call.head.method == "HEAD":
                 await self._head(run, asking, entry, decision)
                 return
             flight = self._flights.joinable(asking)
             if flight is None or not patience:
-                flight = self._flights.launch(asking, entry, decision)
+                flight = self._flights.launch(asking, entry, decision, run.reserve)
                 if await self._lead(run, flight, asking):
                     return
                 # The upstream has forgotten what is kept, or mixes it up.
@@ -110,8 +111,8 @@ class Cached:
                 refuse(run, Fault(Code.NOT_CACHED))
                 return
         assert entry is not None
-        await self._give(run, entry, hit, Outcome.CACHE, status_fields.hit_status(hit))
         run.ledger.cache = "hit" if hit.ttl >= 0 else "stale"
+        await self._give(run, entry, hit, Outcome.CACHE, status_fields.hit_status(hit))
 
     async def _give(self, run: Run, entry: Entry, hit: Hit, outcome: Outcome, note: tuple[bytes, bytes]) -> None:
         agent = run.agent
@@ -125,13 +126,12 @@ class Cached:
 
     async def _lead(self, run: Run, flight: Flight, asking: Asking) -> bool:
         """Read what a flight brings that was launched for this call. False: it must ask once more."""
-        work = run.work = flight.run
-        work.ledger.cache_key, work.ledger.attempts = run.ledger.cache_key, run.ledger.attempts
+        run.work, flight.run.ledger.attempts = flight.run, run.ledger.attempts
         reader = await self._flights.read(run, flight, asking)
         if flight.verdict is Verdict.AGAIN:
             return False
         if flight.landed is not None and reader.waits:
-            await self._landed(run, flight, asking, flight.landed)
+            await self._landed(run, flight, reader, flight.landed)
         else:
             self._told(run, reader)
         return True
@@ -140,26 +140,36 @@ class Cached:
         """Read along in another call's flight. False: it had nothing for this one."""
         reader = await self._flights.read(run, flight, asking)
         if reader.waits and flight.landed is not None:
-            await self._landed(run, flight, asking, flight.landed)
+            await self._landed(run, flight, reader, flight.landed)
         elif reader.done or reader.fault is not None:
             self._told(run, reader)
         else:
+            if reader.leads:
+                # What it took over has come to nothing; it tells of the attempts that were made for it all the same.
+                run.ledger = Ledger(attempts=run.ledger.attempts, cache_key=asking.shown_key)
             return False
         return True
 
-    async def _landed(self, run: Run, flight: Flight, asking: Asking, entry: Entry) -> None:
+    async def _landed(self, run: Run, flight: Flight, reader: Reader, entry: Entry) -> None:
         """Give what a flight has made of an answer that could not be passed on as it came."""
-        own, now = run.work is flight.run, self._clock.wall()
+        own, now = reader.leads, self._clock.wall()
         age = max(0.0, now - entry.responded_at)
-        hit = Hit(age, entry.fresh_seconds - age, asking.not_modified(entry))
+        hit = Hit(age, entry.fresh_seconds - age, reader.asking.not_modified(entry))
         status = 304 if isinstance(flight.validation, Updated) else None
         note = status_fields.forward_status(flight.forward, status=status, collapsed=not own, ttl=hit.ttl)
-        await self._give(run, entry, hit, flight.run.ledger.outcome if own else Outcome.CACHE, note)
         run.ledger.cache = flight.run.ledger.cache if own else "coalesced"
+        await self._give(run, entry, hit, flight.run.ledger.outcome if own else Outcome.CACHE, note)
+        if own:
+            # Billed to this call, not saved.
+            run.ledger.saved = None
 
     def _told(self, run: Run, reader: Reader) -> None:
         """A reader has got what there was; where that is not all, its agent is told, as well as it still can be."""
-        fault = reader.fault
+        fault, work = reader.fault, reader.work
+        if reader.done and not reader.leads:
+            # What it read was good for it as far as it was for the one that asked, and billed to that.
+            fault = work.fault
+            run.ledger.saved, run.ledger.answered = work.usage or work.saved, work.answered
         if fault is None or reader.done or fault.code is Code.AGENT_STALLED:
             run.ledger.fault = run.ledger.fault or fault
         elif run.committed:
@@ -171,7 +181,6 @@ class Cached:
     async def _head(self, run: Run, asking: Asking, entry: Entry | None, decision: Miss | Revalidate) -> None:
         """A HEAD that nothing kept answers."""
         run.ledger.cache, run.ledger.notes = "miss", [status_fields.forward_status(decision.forward)]
-        run.reserve = self._flights.reserve(asking, entry, decision.forward)
         asked_at = self._clock.wall()
         await self._answer(run)
         if entry is not None:

@@ -13,15 +13,15 @@ one agent alone.
 import asyncio
 from collections.abc import Callable
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from seawall.answer import Answer
 from seawall.asking import Asking
-from seawall.call import Buffers, Ledger
+from seawall.call import Buffers
 from seawall.clock import Clock
 from seawall.core import cache_http
 from seawall.core import cache_status as status_fields
-from seawall.core.cache import Forward, Keep, Pass, Why
+from seawall.core.cache import Forward, Keep, Pass, Why, without
 from seawall.core.cache_key import varied
 from seawall.core.cache_model import DETERMINISTIC_REFUSALS
 from seawall.core.cache_validation import Mismatch, Updated, Validation
@@ -31,18 +31,23 @@ from seawall.run import Run
 from seawall.store.entry import Entry
 from seawall.types import Headers, Outcome, header
 
+_CODED = frozenset({b"content-encoding", b"content-length"})
+
 
 class Flight:
     """See types.Agent for what the engine tells it. run: its own, which works in the stead of its readers'.
 
-    kept: an entry that is to be validated. landed: what was made of the answer, where that could be kept; it is there
-    once the flight is over.
+    kept: the entry that was found, if one was. validates: it is asked whether that still holds. landed: what was made
+    of the answer, where that could be kept; it is there once the flight is over.
     """
 
-    def __init__(self, asking: Asking, forward: Forward, clock: Clock, buffers: Buffers, kept: Entry | None) -> None:
+    def __init__(
+        self, asking: Asking, forward: Forward, clock: Clock, buffers: Buffers, kept: Entry | None, *, validates: bool
+    ) -> None:
         self.asking = asking
         self.forward = forward
         self.kept = kept
+        self.validates = validates
         self.renews = False
         """Nobody need wait for it: what it brings is kept."""
         self.run: Run
@@ -55,7 +60,9 @@ class Flight:
         self.verdict: Verdict | None = None
         self.validation: Validation | None = None
         self.landed: Entry | None = None
-        self.full: Callable[[Flight], None] = lambda flight: None
+        self.void = False
+        """A write has come between: what it brings is not kept."""
+        self.unlist: Callable[[Flight], None] = lambda flight: None
         """Is told when nobody can join any more."""
         self.readers: list[Reader] = []
         self.status = 0
@@ -73,6 +80,8 @@ class Flight:
         self.sent_bytes = 0
         self._buffers = buffers
         self._taken = 0
+        self._keep: Keep | Pass = Pass(Why.INCOMPLETE)
+        """What is to be done with the answer, as far as its head says."""
         self._comment = asking.call.plan.dialect.keep_alive
         self._eased: asyncio.Future[None] | None = None
 
@@ -85,7 +94,7 @@ class Flight:
     def start(self, status: int, headers: Headers, *, reason: bytes = b"") -> None:
         if self.run.committed:
             self._begin(status, headers, reason)
-        elif (leader := self.leader) is not None:
+        elif (leader := self.leader) is not None and leader.launched:
             # A stream that is held back is opened for the one that asked; to those who joined nothing is promised.
             leader.agent.start(status, headers, reason=reason)
 
@@ -96,9 +105,6 @@ class Flight:
             for reader in self.readers:
                 reader.comment(data)
             return
-        if self.verdict is None:
-            # The stream was opened before: its own head comes only now.
-            self._begin(200, self._own_head(), b"OK")
         self.sent_bytes += len(data)
         self.pieces.append(data)
         self._record(len(data))
@@ -156,12 +162,14 @@ class Flight:
         self.readers.remove(reader)
         if reader.leads and not self.over:
             # What was done up to here is its; what follows is told of by whoever is next.
-            reader.run.ledger = _copied(self.run.ledger)
+            work = self.run.ledger
+            reader.run.ledger = replace(work, skipped=list(work.skipped), notes=list(work.notes))
             if self.readers:
                 self._hand_over(self.readers[0])
         if self.readers or self.renews:
             self.ease()
         elif not self.over:
+            self.unlist(self)
             self.run.ledger.fault = reader.fault
             self.task.cancel()
 
@@ -186,14 +194,10 @@ class Flight:
         ledger = self.run.ledger
         return ledger.committed is not None and ledger.outcome not in (Outcome.STALE, Outcome.STATIC)
 
-    def _own_head(self) -> Headers:
-        """An opened stream's fields, for readers to which nothing was opened."""
-        answer = self.run.kept.answer if self.run.kept is not None else None
-        fields = [] if answer is None else answer.exchange.headers
-        dropped = (b"content-length", b"content-encoding", b"transfer-encoding", b"connection")
-        return [field for field in fields if field[0].lower() not in dropped]
-
     def _begin(self, status: int, headers: Headers, reason: bytes) -> None:
+        if self.run.opened:
+            # What is in a coding is unpacked, since the head that was opened announces none.
+            headers = without(headers, _CODED)
         self.status, self.headers, self.reason = status, headers, reason
         if self.from_upstream and self.run.kept is not None:
             self.answer = self.run.kept.answer
@@ -210,24 +214,32 @@ class Flight:
 
     def _judge(self) -> Verdict:
         ledger, answer = self.run.ledger, self.answer
+        if self.run.opened and ledger.fault is not None:
+            # It is told in a stream, which suits nobody who has not got one.
+            return Verdict.FAILED
         if ledger.outcome is Outcome.STALE:
             return Verdict.SHARED
         if not self.from_upstream or answer is None:
             return Verdict.FAILED
         head = self.head_of(answer)
-        if self.kept is not None:
+        self._keep = self.asking.keep(head, None, Finish())
+        if self.kept is not None and self.validates:
             self.validation = self.asking.validated(self.kept, head)
             if isinstance(self.validation, Updated):
                 ledger.cache = "revalidated"
                 return Verdict.HELD
             if isinstance(self.validation, Mismatch):
                 return Verdict.AGAIN
-        if ledger.fault is not None:
-            return Verdict.SHARED if ledger.fault.code in DETERMINISTIC_REFUSALS else Verdict.FAILED
-        keep = self.asking.keep(head, None, Finish())
-        if isinstance(keep, Pass):
-            return Verdict.PRIVATE
-        return Verdict.SHARED if self.asking.http is None or keep.fresh_seconds > 0 else Verdict.PRIVATE
+        if self.asking.http is not None:
+            # Also of a refusal its fields say whose it is.
+            shared = isinstance(self._keep, Keep) and self._keep.fresh_seconds > 0
+        elif ledger.fault is not None:
+            shared = ledger.fault.code in DETERMINISTIC_REFUSALS
+        else:
+            shared = isinstance(self._keep, Keep)
+        if shared:
+            return Verdict.SHARED
+        return Verdict.PRIVATE if ledger.fault is None else Verdict.FAILED
 
     def head_of(self, answer: Answer) -> cache_http.Answer:
         """The upstream's own, with the times that an age is reckoned from."""
@@ -236,26 +248,22 @@ class Flight:
 
     def is_variant_of(self, asking: Asking) -> bool:
         """Whether this answer is another call's as well: it depends on nothing in which they differ (RFC 9111 §4.1)."""
-        if self.answer is None:
-            return True
-        keep = self.asking.keep(self.head_of(self.answer), None, Finish())
-        vary = keep.vary if isinstance(keep, Keep) else ()
+        if self.kept is not None and (self.verdict is Verdict.HELD or self.run.ledger.outcome is Outcome.STALE):
+            vary = tuple(name for name, _ in self.kept.vary)
+        else:
+            vary = self._keep.vary if isinstance(self._keep, Keep) else ()
         mine, its = self.asking.call.head.headers, asking.call.head.headers
         return not vary or varied(b"", vary, mine) == varied(b"", vary, its)
 
     def is_readable_for(self, asking: Asking) -> bool:
         """Whether its bytes will do for another call as they come: in a coding that it takes."""
-        if self.answer is None or asking.http is not None:
-            return True
-        if header(self.answer.exchange.headers, b"content-encoding") is None:
+        if asking.http is not None or header(self.headers, b"content-encoding") is None:
             return True
         return _coding(self.asking.call.head.headers) == _coding(asking.call.head.headers)
 
     def _finish(self, *, whole: bool) -> None:
         if self.over:
             return
-        if self.verdict is None:
-            self._begin(200 if self.run.opened else self.run.ledger.status, self._own_head(), b"")
         self.over, self.whole = True, whole
         for reader in list(self.readers):
             reader.pump()
@@ -272,7 +280,10 @@ class Flight:
             self._taken += size
             return
         self.recording = False
-        self.full(self)
+        self.unlist(self)
+        for reader in list(self.readers):
+            # There will be nothing to wait for, and what it waits with would pile up.
+            reader.land()
 
     def _slide(self) -> None:
         """Let go what all readers have, where there is no record."""
@@ -296,13 +307,9 @@ class Flight:
         self._taken = 0
         for reader in list(self.readers):
             reader.land()
+            # Where it was broken off, those who read it are told nowhere else.
+            reader.pump()
 
 
 def _coding(headers: Headers) -> bytes:
     return (header(headers, b"accept-encoding") or b"").strip().lower()
-
-
-def _copied(ledger: Ledger) -> Ledger:
-    copy = structs.replace(ledger)
-    copy.skipped, copy.notes = list(ledger.skipped), list(ledger.notes)
-    return copy

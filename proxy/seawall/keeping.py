@@ -88,11 +88,13 @@ class Keeper:
         asking = flight.asking
         if isinstance(flight.validation, Updated):
             assert flight.kept is not None
-            flight.landed = renewed(flight.kept, flight.validation, flight.asked_at, flight.began_at)
-            if flight.validation.keep is not None:
-                await self.put(asking, flight.landed)
-            else:
+            flight.landed = renewed(asking, flight.kept, flight.validation, flight.asked_at, flight.began_at)
+            if flight.validation.keep is None:
                 self.drop(asking)
+            elif not flight.void:
+                await self.put(asking, flight.landed)
+            return
+        if flight.void:
             return
         found, ledger = _entry(flight), flight.run.ledger
         route, model = asking.call.plan.route, ledger.answered or ledger.model
@@ -117,13 +119,14 @@ class Keeper:
         if found is None:
             self.drop(asking)
         elif found.keep is not None:
-            await self.put(asking, renewed(entry, found, asked_at, now))
+            await self.put(asking, renewed(asking, entry, found, asked_at, now))
 
-    def invalidate(self, run: Run, questions: Questions) -> None:
-        """Forget what a request with effects has made void (RFC 9111 §4.4)."""
+    def invalidate(self, run: Run, questions: Questions) -> frozenset[bytes]:
+        """Forget what a request with effects has made void (RFC 9111 §4.4). Returns the keys of those questions."""
         answer = run.kept.answer if run.kept is not None else None
         if answer is None or not run.committed:
-            return
+            return frozenset()
+        keys = set()
         call, exchange, there = run.call, answer.exchange, answer.candidate.target
         origins, base = frozenset({there.endpoint.origin}), there.base_path
         asked = join(base, call.rest, "")
@@ -133,6 +136,8 @@ class Keeper:
                 head = Head("GET", rest, call.head.headers)
                 key = questions.key(head, call.facts, rest, Material(b"", deterministic=True, by_http=True))
                 self._stores.of(questions.settings.store).delete(key)
+                keys.add(key)
+        return frozenset(keys)
 
     def _store(self, asking: Asking) -> Guarded:
         return self._stores.of(asking.settings.store)
@@ -151,6 +156,9 @@ def _entry(flight: Flight) -> Entry | Pass:
         if plain is None:
             return Pass(Why.INCOMPLETE, "its coding cannot be undone")
         pieces = plain
+    if not answer.stream:
+        pieces = (b"".join(pieces),)
+    if asking.http is None:
         if ledger.fault is None:
             form = asking.form if answer.stream else Form.PLAIN
             finish = asking.call.plan.dialect.finish(asking.call.facts, b"".join(pieces), form)

@@ -35,7 +35,10 @@ def form_of(entry: Entry) -> Form:
 def in_form(entry: Entry, asking: Asking) -> Entry | None:
     """The entry in the form that the agent wants; None where that would lose anything."""
     want = asking.form
-    if entry.more.get("form", _STREAM if entry.stream else _PLAIN) == want.value or asking.http is not None:
+    if asking.http is not None or entry.status >= 400:
+        # Refusals are plain, whatever was asked for.
+        return entry
+    if entry.more.get("form", _STREAM if entry.stream else _PLAIN) == want.value:
         return entry
     call, have = asking.call, form_of(entry)
     body = call.plan.dialect.replayed(call.facts, b"".join(entry.pieces), have, want)
@@ -103,9 +106,9 @@ def entry_of(flight: Flight, keep: Keep, pieces: tuple[bytes, ...]) -> Entry:
     )
 
 
-def renewed(entry: Entry, updated: Updated, requested_at: float, responded_at: float) -> Entry:
-    """An entry that still holds, with what the upstream says of it now. Where it must not be kept so, it is of no use
-    after this once."""
+def renewed(asking: Asking, entry: Entry, updated: Updated, requested_at: float, responded_at: float) -> Entry:
+    """An entry that still holds, with what the upstream says of it now to the one who asks. Where it must not be kept
+    so, it is of no use after this once."""
     keep = updated.keep
     headers, requested_at = _without_age(updated.headers if keep is None else keep.headers, requested_at)
     return replace(
@@ -116,6 +119,7 @@ def renewed(entry: Entry, updated: Updated, requested_at: float, responded_at: f
         fresh_seconds=0.0 if keep is None else keep.fresh_seconds,
         keep_seconds=0.0 if keep is None else keep.keep_seconds,
         must_revalidate=keep is None or keep.must_revalidate,
+        vary=() if keep is None else varied(asking.key, keep.vary, asking.call.head.headers),
     )
 
 

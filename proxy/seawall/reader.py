@@ -5,9 +5,10 @@ import enum
 from typing import TYPE_CHECKING
 
 from seawall.asking import Asking
+from seawall.call import Ledger
 from seawall.core import cache_status as status_fields
 from seawall.faults import Code, Fault, Problem
-from seawall.relay import drained
+from seawall.relay import break_off, drained
 from seawall.reply import told, without_told
 from seawall.run import Run
 from seawall.types import Agent, Headers, Outcome
@@ -61,26 +62,49 @@ class Reader:
         """The flight's answer has begun."""
         flight, run = self._flight, self.run
         verdict = flight.verdict
-        if verdict in (Verdict.HELD, Verdict.AGAIN):
-            self.waits = True
-        elif self.leads and self.asking is flight.asking:
-            self.begun = True
-            run.begin(flight.status, [*flight.headers, *flight.forward_fields], reason=flight.reason)
-        elif (verdict is not Verdict.SHARED and not self.leads) or not flight.is_variant_of(self.asking):
+        # Another deadline counts from now on.
+        self._wake()
+        if self.launched:
+            self.waits = verdict in (Verdict.HELD, Verdict.AGAIN)
+            self.begun = not self.waits
+            if self.begun:
+                run.begin(flight.status, [*flight.headers, *flight.forward_fields], reason=flight.reason)
+        elif not self._concerned or not flight.is_variant_of(self.asking):
             self._release()
-        elif not flight.is_readable_for(self.asking):
+        elif verdict is Verdict.HELD or not flight.is_readable_for(self.asking):
             self.waits = True
         else:
             self.begun = True
             run.begin(flight.status, self._joined_head(), reason=flight.reason)
             self.pump()
 
+    @property
+    def launched(self) -> bool:
+        """Whether the flight was launched for it."""
+        return self.run.work is self._flight.run
+
+    @property
+    def work(self) -> Ledger:
+        """What was done for the answer that it reads."""
+        return self._flight.run.ledger
+
+    @property
+    def _concerned(self) -> bool:
+        """Whether the answer can be one for a call that joined: one that anybody may have, or what became of the work
+        that it took over, unless that is told as the end of another's stream or came of another's deadline."""
+        flight = self._flight
+        if flight.verdict in (Verdict.SHARED, Verdict.HELD):
+            return True
+        fault = flight.run.ledger.fault
+        others = flight.run.opened or (fault is not None and fault.code is Code.TIMEOUT_REQUEST)
+        return self.leads and flight.verdict is not Verdict.AGAIN and not others
+
     def _joined_head(self) -> Headers:
         """The head of another call's answer, as this one's."""
         flight, ledger, work = self._flight, self.run.ledger, self._flight.run.ledger
         if not self.leads:
             now = flight.clock.now()
-            ledger.outcome = Outcome.STALE if work.outcome is Outcome.STALE else Outcome.CACHE
+            ledger.outcome = work.outcome if work.outcome in (Outcome.STALE, Outcome.ERROR) else Outcome.CACHE
             ledger.cache = "coalesced"
             ledger.upstream, ledger.model, ledger.status = work.upstream, work.model, flight.status
             ledger.service_level, ledger.stream = work.service_level, work.stream
@@ -91,16 +115,15 @@ class Reader:
         fields += told(self.run.call, ledger)
         if work.outcome is not Outcome.STALE:
             fields.append(status_fields.forward_status(flight.forward, collapsed=True))
-        if not self.leads and self.asking.http is None:
-            fields.append(status_fields.CACHED_USAGE)
+            if not self.leads and self.asking.http is None:
+                fields.append(status_fields.CACHED_USAGE)
         return fields
 
     def comment(self, data: bytes) -> None:
         """Something that says nothing, to keep the agent waiting."""
         flight = self._flight
         current = self.position == flight.first + len(flight.pieces)
-        opened = self.begun or (self.leads and flight.run.opened)
-        if opened and current and not self.agent.congested:
+        if (self.begun or self.run.opened) and current and not self.agent.congested:
             self.agent.write(data)
 
     def pump(self) -> None:
@@ -117,15 +140,8 @@ class Reader:
                 self.run.ledger.first_content = flight.clock.now()
             agent.write(flight.pieces[self.position - flight.first])
             self.position += 1
-        if flight.over:
-            self.done = True
-            if flight.whole:
-                agent.end(flight.trailers if self.leads else without_ours(flight.trailers))
-            else:
-                self.fault = flight.run.ledger.fault or Fault(Code.TRUNCATED)
-                agent.abort()
-            self._wake()
-        elif agent.congested:
+        self.done = flight.over
+        if self.done or agent.congested:
             self._wake()
 
     def land(self) -> None:
@@ -136,17 +152,23 @@ class Reader:
     async def follow(self) -> None:
         """Read until the end; `fault` says why it did not come. The caller leaves the flight in any case."""
         call, clock = self.run.call, self._flight.clock
-        while not (self.done or self.released):
+        while True:
             if self.begun and self.agent.congested:
                 self.fault = await drained(self.agent, call.plan.timeouts.agent_write)
                 if self.fault is not None:
                     self.agent.drop()
                     return
-                self.pump()
-                self._flight.ease()
+            # It may have been congested since it was last given something, and be so no longer.
+            self.pump()
+            self._flight.ease()
+            if self.done:
+                self._end()
+            if self.done or self.released:
+                return
+            if self.begun and self.agent.congested:
                 continue
             late = call.deadline
-            if (self.begun and not call.plan.timeouts.request_set) or (self.leads and not self.begun):
+            if (self.begun and not call.limited) or (self.leads and not self.begun):
                 late = None
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -161,11 +183,25 @@ class Reader:
             finally:
                 self._waiter = None
 
+    def _end(self) -> None:
+        """End its answer as the flight's has ended. Only here, in the task of its own call, which is over at once then:
+        when that closes a connection, it must not seem to be the agent that left."""
+        flight = self._flight
+        if flight.whole:
+            self.agent.end(flight.trailers if self.launched else without_ours(flight.trailers))
+        else:
+            self.fault = self.work.fault or Fault(Code.TRUNCATED)
+            self.agent.abort()
+
     def break_off(self, problem: Problem) -> None:
         """End an answer that has begun, as well as its agent can still be told."""
         flight, dialect, facts = self._flight, self.run.call.plan.dialect, self.run.call.facts
         answer = flight.answer
+        if answer is not None and self.position == flight.first + len(flight.pieces):
+            break_off(self.run.call, answer, self.agent, problem)
+            return
         if answer is not None and answer.stream and answer.decoder is None and flight.first == 0:
+            # Where it stands, within an event or between two, only its own part tells.
             watch = dialect.watch(facts)
             for piece in flight.pieces[: self.position]:
                 watch.feed(piece)

@@ -30,7 +30,7 @@ async def relay(
         agent.write(data)
     answer.held.clear()
     answer.release()
-    fault = await drained(agent, terms.timeouts.agent_write) if agent.congested else None
+    fault = await drained(agent, terms.agent_write) if agent.congested else None
     if fault is not None or answer.whole:
         pass
     elif answer.stream and answer.watch is not None:
@@ -105,7 +105,7 @@ async def _stream(answer: Answer, watch: Watch, terms: Terms, agent: Agent, cloc
         if progress.too_slow(clock):
             return Fault(Code.STREAM_TOO_SLOW, "the stream comes more slowly than streaming.minProgress")
         if agent.congested:
-            if fault := await drained(agent, terms.timeouts.agent_write):
+            if fault := await drained(agent, terms.agent_write):
                 return fault
             progress.restart(clock.now())
 
@@ -137,7 +137,7 @@ async def _plain(answer: Answer, terms: Terms, agent: Agent, clock: Clock) -> Fa
         if answer.first_content is None:
             answer.first_content = clock.now()
         agent.write(data)
-        if agent.congested and (fault := await drained(agent, terms.timeouts.agent_write)):
+        if agent.congested and (fault := await drained(agent, terms.agent_write)):
             return fault
 
 
@@ -152,12 +152,12 @@ async def _blind(answer: Answer, agent: Agent, terms: Terms) -> Fault | None:
         if not data:
             return None
         agent.write(data)
-        if agent.congested and (fault := await drained(agent, terms.timeouts.agent_write)):
+        if agent.congested and (fault := await drained(agent, terms.agent_write)):
             return fault
 
 
-async def drained(agent: Agent, seconds: float) -> Fault | None:
-    """Wait for the agent, for as long as it reads anything at all in so many seconds."""
+async def drained(agent: Agent, seconds: float | None) -> Fault | None:
+    """Wait for the agent, for as long as it reads anything at all in so many seconds. None: for as long as it takes."""
     while agent.congested:
         unsent = agent.unsent_bytes
         try:
@@ -165,7 +165,7 @@ async def drained(agent: Agent, seconds: float) -> Fault | None:
                 await agent.drain()
         except TimeoutError:
             if agent.unsent_bytes >= unsent:
-                return Fault(Code.AGENT_STALLED, f"the agent read nothing for {seconds:g} s")
+                return Fault(Code.AGENT_STALLED, f"the agent read nothing for {seconds} s")
         else:
             break
     return None

@@ -60,5 +60,6 @@ class Run:
         self.committed = True
         if self.keep_alive is not None:
             self.keep_alive.commit()
-        if not self.opened:
+        if not self.opened or self.call.flight:
+            # A flight has readers to which nothing was opened.
             self.agent.start(status, headers, reason=reason)

@@ -158,7 +158,7 @@ class Service:
         if self._translator is not None:
             self._translator.prepare(compiled.runtime.foreign())
             self.engine.translate_by(self._translator)
-        if policy.stores:
+        if policy.stores or self.engine.cached is not None:
             self.engine.cache_in(self._stores).prepare(compiled.runtime.plans)
             for kind in sorted(policy.stores):
                 # What it keeps from before can be looked at and purged, whether or not a call has asked for it.

@@ -321,11 +321,13 @@ async def test_what_is_renewed_in_the_background_is_given_stale_meanwhile(tmp_pa
         assert len(at.running.calls) == 3
 
 
-async def test_refusals_that_would_be_repeated_are_kept_where_the_policy_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_refusals_that_would_be_repeated_are_kept_where_the_policy_says_so(tmp_path: Path, stream: bool) -> None:
     rule = "cache: {mode: Enabled, ttl: 1m, negativeTtl: 1m}\nretry: {attempts: 0}\n"
     async with place(tmp_path, rule) as at:
         at.lab.script(["invalid"])
-        first, second = await at.say(), await at.say()
+        body = chat(temperature=0, stream=stream)
+        first, second = await at.say(body), await at.say(body)
         assert (first.status_code, second.status_code, at.asked) == (400, 400, 1)
         assert first.content == second.content
 

@@ -23,8 +23,10 @@ SCHEMA = 1
 
 # Fields by which clients of whatever API show who they are: what is not a credential here costs hits, and no more.
 _CREDENTIAL = re.compile(
-    rb"(?:^|[-_])(?:auth|authorization|authentication|cookie|credentials?|key|apikey|password|secret|session|signature"
-    rb"|token|jwt|assertion|user|account|tenant)(?:$|[-_])"
+    rb"(?:^|[-_])(?:auth|authorization|authentication|cookie|credentials?|password|secret|signature|jwt|assertion"
+    rb"|cert|certificate|email|identity|principal|subject|(?:api|access|auth|session)?(?:key|token)"
+    rb"|(?:user|account|tenant|session|org|organi[sz]ation)(?:id|name)?|(?:client|consumer|customer)[-_]?(?:id|name))"
+    rb"(?:$|[-_])"
 )
 _NO_CREDENTIAL = frozenset({b"idempotency-key", b"sec-websocket-key", b"user-agent"})
 

@@ -36,8 +36,9 @@ from seawall.types import (
 from seawall.wire import content_length
 
 _UNREAD = Facts("other")
-# So many requests are remembered, each by a hash.
+# So many requests are remembered, each by a hash, and what it came to where that has so many characters at most.
 _MOST_CHOSEN = 4096
+_LONGEST_CHOSEN = 1024
 # JSON up to this many bytes is read for its facts; providers take 20 to 50 MB. Multipart uploads flow.
 LARGEST_READ = 32 * 1024 * 1024
 
@@ -157,7 +158,9 @@ class AgentHandler:
         mark = request_mark(head, data)
         found = self._chosen.get(mark)
         if found is None:
-            found = self._chosen[mark] = replace(choose(routing, head, data), mark=mark)
+            found = replace(choose(routing, head, data), mark=mark)
+            if len(found.rest) + len(found.facts.model) <= _LONGEST_CHOSEN:
+                self._chosen[mark] = found
         return found
 
     def _tell(

@@ -126,7 +126,7 @@ class Stores:
 
 def _kept_secret(folder: Path) -> bytes:
     """Of the folder's answers, made with the first of them. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / _KEY_FILE
     try:
         # Whole or not at all, whoever else is doing the same.

@@ -154,6 +154,17 @@ def test_two_credentials_are_two_tenants(one: Headers, other: Headers) -> None:
     assert (whose(one) == whose(other)) == (sent(one) == sent(other))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-UserId", "X-User-Name", "X-TenantId", "X-Scope-OrgID", "X-SessionId", "X-AccessToken",
+        "X-Auth-Request-Email", "X-Forwarded-Client-Cert", "X-Client-Id", "X-Consumer-Id", "X-Amzn-Oidc-Identity", "X-MS-Client-Principal",
+    ],
+)  # fmt: skip
+def test_fields_by_which_gateways_tell_who_asks_make_other_tenants(name: str) -> None:
+    assert whose([(name.encode(), b"a")]) != whose([(name.encode(), b"b")])
+
+
 def test_fields_that_show_nobody_who_asks_make_no_other_tenant() -> None:
     some: Headers = [(b"Authorization", b"Bearer a")]
     more: Headers = [
@@ -163,6 +174,7 @@ def test_fields_that_show_nobody_who_asks_make_no_other_tenant() -> None:
         (b"traceparent", b"00-1"),
         (b"x-stainless-retry-count", b"1"),
         (b"monkey", b"1"),
+        (b"x-goog-api-client", b"gl-python/3.13"),
     ]
     assert whose(more) == whose(some)
     assert whose(some, "key=a") != whose(some, "key=b") != whose(some)

@@ -132,7 +132,7 @@ def test_disks_secret_lies_beside_the_answers_for_this_user_only(tmp_path: Path)
     finally:
         os.umask(before)
     file = folder / "tenants.key"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file)] == [0o700, 0o600]
     assert made.secret == file.read_bytes() and len(made.secret) == 32
     again = stores(folder=folder)
     again.require(["Disk"])
