@@ -97,15 +97,17 @@ class Keeper:
         if flight.void:
             return
         found, ledger = _entry(flight), flight.run.ledger
-        route, model = asking.call.plan.route, ledger.answered or ledger.model
         if isinstance(found, Entry):
             flight.landed = found
             await self.put(asking, found)
-            self._observe(AnswerKept(route, ledger.upstream, model, "", "", found.size))
-            return
-        if isinstance(flight.validation, Replaced):
-            self.drop(asking)
-        self._observe(AnswerKept(route, ledger.upstream, model, found.why.value, found.detail, flight.sent_bytes))
+            why, detail, size = "", "", found.size
+        else:
+            if isinstance(flight.validation, Replaced):
+                self.drop(asking)
+            why, detail, size = found.why.value, found.detail, flight.sent_bytes
+        route, model = asking.call.plan.route, ledger.answered or ledger.model
+        usage = ledger.usage if flight.leader is None else None
+        self._observe(AnswerKept(route, ledger.upstream, model, why, detail, size, usage))
 
     async def headed(self, run: Run, asking: Asking, entry: Entry, asked_at: float) -> None:
         """See what the answer to a HEAD says of the kept GET (RFC 9111 §4.3.5). asked_at: wall clock."""

@@ -11,10 +11,8 @@ from seawall.dialects.base import Material
 from seawall.runtime import Candidate, Plan
 from seawall.types import Facts, Head
 
-# Agents choose the names of models; so many, of so many characters at most, are remembered with what is common to their
-# keys.
+# Agents choose the names of models; so many are remembered with what is common to their keys.
 _MODELS = 256
-_LONGEST_MODEL = 256
 
 
 class Questions:
@@ -57,14 +55,12 @@ class Questions:
     def _of(self, model: str) -> Keys:
         known = self._keys.get(model)
         if known is None:
+            if len(self._keys) >= _MODELS:
+                self._keys.clear()
             plan, targets = self._plan, tuple(_target(candidate, model) for candidate in self._candidates)
             dialect = plan.dialect
             rule = Rule(plan.route, plan.rule, dialect.name, targets, dialect.credential_parameters())
-            known = Keys(rule, self.settings)
-            if len(self._keys) >= _MODELS:
-                self._keys.clear()
-            if len(model) <= _LONGEST_MODEL:
-                self._keys[model] = known
+            known = self._keys[model] = Keys(rule, self.settings)
         return known
 
 

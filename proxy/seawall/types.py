@@ -256,6 +256,8 @@ class AnswerKept(msgspec.Struct, frozen=True):
     """More of that, in its dialect's words: `finish_reason length`."""
     size: int
     """Bytes of body and fields."""
+    usage: Usage | None = None
+    """Billed for it where no call tells of that, since it was fetched behind the agents' backs."""
 
 
 class BreakerMoved(msgspec.Struct, frozen=True):

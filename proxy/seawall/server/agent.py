@@ -36,7 +36,7 @@ from seawall.types import (
 from seawall.wire import content_length
 
 _UNREAD = Facts("other")
-# So many requests are remembered, each by a hash, and what it came to where that has so many characters at most.
+# So many requests are remembered, each by a hash; not those with targets of more characters than this.
 _MOST_CHOSEN = 4096
 _LONGEST_CHOSEN = 1024
 # JSON up to this many bytes is read for its facts; providers take 20 to 50 MB. Multipart uploads flow.
@@ -159,7 +159,7 @@ class AgentHandler:
         found = self._chosen.get(mark)
         if found is None:
             found = replace(choose(routing, head, data), mark=mark)
-            if len(found.rest) + len(found.facts.model) <= _LONGEST_CHOSEN:
+            if len(found.rest) <= _LONGEST_CHOSEN:
                 self._chosen[mark] = found
         return found
 

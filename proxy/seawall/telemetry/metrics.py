@@ -32,6 +32,7 @@ from seawall.types import (
     Raced,
     Reloaded,
     ShadowMoved,
+    Usage,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +89,13 @@ class _Timing:
         self.content = _Histogram(CONTENT_BOUNDS)
         self.duration = _Histogram(DURATION_BOUNDS)
         self.tokens = [0, 0, 0, 0]
+
+    def bill(self, usage: Usage) -> None:
+        tokens = self.tokens
+        tokens[0] += usage.input
+        tokens[1] += usage.output
+        tokens[2] += usage.cached
+        tokens[3] += usage.reasoning
 
 
 class _Own:
@@ -165,13 +173,8 @@ class Metrics(Collector):
             own.keep_alives += event.keep_alives or 0
         if event.cache:
             self.cache.ended(route, upstream, model, event)
-        usage = event.usage
-        if usage is not None:
-            tokens = timing.tokens
-            tokens[0] += usage.input
-            tokens[1] += usage.output
-            tokens[2] += usage.cached
-            tokens[3] += usage.reasoning
+        if event.usage is not None:
+            timing.bill(event.usage)
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         result = event.result
@@ -190,6 +193,9 @@ class Metrics(Collector):
         match event:
             case AnswerKept():
                 self.cache.kept(event)
+                if event.usage is not None:
+                    series = labels.route(event.route), labels.upstream(event.upstream), labels.model(event.model)
+                    self._timing[series].bill(event.usage)
             case BreakerMoved():
                 after = event.after if event.after in _BREAKER else OTHER
                 self._moves[labels.upstream(event.upstream), labels.key(event.key), after] += 1

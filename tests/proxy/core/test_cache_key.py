@@ -158,7 +158,8 @@ def test_two_credentials_are_two_tenants(one: Headers, other: Headers) -> None:
     "name",
     [
         "X-UserId", "X-User-Name", "X-TenantId", "X-Scope-OrgID", "X-SessionId", "X-AccessToken",
-        "X-Auth-Request-Email", "X-Forwarded-Client-Cert", "X-Client-Id", "X-Consumer-Id", "X-Amzn-Oidc-Identity", "X-MS-Client-Principal",
+        "X-Auth-Request-Email", "X-Forwarded-Client-Cert", "X-Client-Id", "X-Consumer-Id", "X-Amzn-Oidc-Identity",
+        "X-MS-Client-Principal",
     ],
 )  # fmt: skip
 def test_fields_by_which_gateways_tell_who_asks_make_other_tenants(name: str) -> None:
