@@ -49,18 +49,22 @@ async def test_whoever_stays_gets_all_of_it_however_many_come_and_go(tmp_path: P
     body = b"".join(token(str(number)) for number in range(10)) + STOP + DONE
     async with stage(tmp_path) as at:
 
-        async def leaves(seed: int, seconds: float) -> None:
-            async with at.reading(chat(temperature=0, stream=True, seed=seed)):
+        async def leaves(body: object, seconds: float) -> None:
+            async with at.reading(body):
                 await asyncio.sleep(seconds)
 
         for seed in range(8):
-            first = at.asked + 1
-            leaving = [asyncio.ensure_future(leaves(seed, 0.004 * number)) for number in range(6)]
-            await at.asks(first)
-            staying = [at.get(chat(temperature=0, stream=True, seed=seed)) for _ in range(3)]
-            for piece in (SSE, *(chunk(token(str(number))) for number in range(10)), *REST):
-                at.teller.say(piece, to=first)
+            asked, first = chat(temperature=0, stream=True, seed=seed), at.asked + 1
+            async with at.reading(asked):
+                await at.asks(first)
+                staying = [at.get(asked) for _ in range(3)]
+                await at.followed(*staying)
+                leaving = [asyncio.ensure_future(leaves(asked, 0.004 * number)) for number in range(6)]
+                at.teller.say(SSE, chunk(token("0")), to=first)
+            for number in range(1, 10):
+                at.teller.say(chunk(token(str(number))), to=first)
                 await asyncio.sleep(0.002)
+            at.teller.say(*REST, to=first)
             await asyncio.gather(*leaving)
             assert {answer.body for answer in await asyncio.gather(*staying)} == {body}
             assert at.asked == first
