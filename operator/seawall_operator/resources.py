@@ -67,3 +67,14 @@ def resource_version(obj: Object) -> int:
 
 def generation(obj: Object) -> int:
     return int(obj["metadata"].get("generation", 0))
+
+
+def spec_of(obj: Object) -> Mapping[str, Any]:
+    spec = obj.get("spec")
+    return spec if isinstance(spec, Mapping) else {}
+
+
+def created(obj: Object) -> tuple[str, str, str]:
+    """Sorts the oldest first, then by namespace and name (Gateway API's order among equals)."""
+    metadata = obj["metadata"]
+    return metadata.get("creationTimestamp") or "~", metadata.get("namespace", ""), metadata["name"]
