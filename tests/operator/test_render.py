@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kube_objects import Object, cluster_upstream, made, policy, route, upstream
+from kube_objects import BAD, Object, arbitrary, cluster_upstream, made, policy, route, upstream
 
 from seawall.policy.bundle import pack, unpack
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
 from seawall_operator.resources import identity
 
 CHAT = ("AgentRoute", "team", "chat")
-BAD = {"timeouts": {"request": "5s", "backendRequest": "9s"}}
 
 
 def rendered(*objects: Object, before: Rendered | None = None) -> Rendered:
@@ -138,32 +137,6 @@ def test_every_namespace_has_a_bundle_for_each_profile_and_one_for_pods_without(
     assert [b.profile for b in bundles] == ["default", "gpu"]
     assert len({b.revision for b in bundles}) == 1
     assert all(unpack(pack(b)).sequence == 9 for b in bundles)
-
-
-NAMES, SPACES = ["a", "b"], ["team", "other"]
-FIELDS: list[dict[str, Any]] = [
-    {}, {"retry": {"attempts": 1}}, {"retry": {"attempts": 3}}, {"timeouts": {"request": "30s"}},
-    {"timeouts": {"backendRequest": "20s"}}, {"timeouts": {"backendRequest": "40s"}}, BAD,
-]  # fmt: skip
-TARGETS = ["a", "b", "other/a", "/c", "team/b"]
-
-
-def arbitrary(rng: Random) -> Object:
-    kind = rng.choice(["Upstream", "AgentRoute", "AgentRoute", "Policy", "ClusterUpstream", "ClusterPolicy"])
-    name, space, at = rng.choice(NAMES), rng.choice(SPACES), rng.randint(1, 50)
-    if kind == "Upstream":
-        return upstream(
-            name, space, at=at, **rng.choice([{}, {"models": [{"name": "m"}]}, {"auth": {"type": "APIKey"}}])
-        )
-    if kind == "ClusterUpstream":
-        return cluster_upstream("c", at=at)
-    fields = rng.choice(FIELDS)
-    if kind == "AgentRoute":
-        targets = rng.sample(TARGETS, rng.randint(1, 2))
-        return route(name, *targets, namespace=space, path=rng.choice(["/1", "/2", "/3"]), at=at, **fields)
-    level, owner = rng.choice(["defaults", "overrides"]), "" if kind == "ClusterPolicy" else space
-    enforcement = rng.choice(["", "Shadow"])
-    return policy(name, "AgentRoute", name, level, namespace=owner, at=at, enforcement=enforcement, **fields)
 
 
 def contents(found: Rendered) -> dict[str, Any]:

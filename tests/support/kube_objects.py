@@ -1,5 +1,6 @@
 """Policy documents as an API server gives them: with namespaces, ages, generations and resource versions."""
 
+from random import Random
 from typing import Any
 
 Object = dict[str, Any]
@@ -53,3 +54,32 @@ def policy(
         spec["enforcement"] = enforcement
     owner = "ResiliencePolicy" if namespace else "ClusterResiliencePolicy"
     return made(owner, name, spec, namespace, at=at)
+
+
+BAD = {"timeouts": {"request": "5s", "backendRequest": "9s"}}
+"""Fields that contradict each other."""
+
+NAMES, SPACES = ["a", "b"], ["team", "other"]
+FIELDS: list[dict[str, Any]] = [
+    {}, {"retry": {"attempts": 1}}, {"retry": {"attempts": 3}}, {"timeouts": {"request": "30s"}},
+    {"timeouts": {"backendRequest": "20s"}}, {"timeouts": {"backendRequest": "40s"}}, BAD,
+]  # fmt: skip
+TARGETS = ["a", "b", "other/a", "/c", "team/b"]
+
+
+def arbitrary(rng: Random) -> Object:
+    """Any document of a small world, in which names meet; some are wrong."""
+    kind = rng.choice(["Upstream", "AgentRoute", "AgentRoute", "Policy", "ClusterUpstream", "ClusterPolicy"])
+    name, space, at = rng.choice(NAMES), rng.choice(SPACES), rng.randint(1, 50)
+    if kind == "Upstream":
+        more: list[dict[str, Any]] = [{}, {"models": [{"name": "m"}]}, {"auth": {"type": "APIKey"}}]
+        return upstream(name, space, at=at, **rng.choice(more))
+    if kind == "ClusterUpstream":
+        return cluster_upstream("c", at=at)
+    fields = rng.choice(FIELDS)
+    if kind == "AgentRoute":
+        targets = rng.sample(TARGETS, rng.randint(1, 2))
+        return route(name, *targets, namespace=space, path=rng.choice(["/1", "/2", "/3"]), at=at, **fields)
+    level, owner = rng.choice(["defaults", "overrides"]), "" if kind == "ClusterPolicy" else space
+    enforcement = rng.choice(["", "Shadow"])
+    return policy(name, "AgentRoute", name, level, namespace=owner, at=at, enforcement=enforcement, **fields)
