@@ -72,6 +72,12 @@ class Documents:
         for obj in objects:
             self.put(obj)
 
+    def copy(self) -> "Documents":
+        """What is known now, whatever comes."""
+        other = Documents()
+        other._scopes = {namespace: dict(objects) for namespace, objects in self._scopes.items()}
+        return other
+
     def put(self, obj: Object) -> None:
         key = identity(obj)
         self._scopes.setdefault(key[1], {})[key] = obj
