@@ -4,9 +4,12 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -14,7 +17,7 @@ from seawall_operator.bundles import AUDIENCE, BundleService
 from seawall_operator.connection import NoCluster, find
 from seawall_operator.control import Control
 from seawall_operator.election import Election
-from seawall_operator.handlers import watch
+from seawall_operator.handlers import Watching
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.serve import Certificate, admin_routes, listen
@@ -45,45 +48,56 @@ def main() -> int:
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Until a signal stops it."""
+    """Until a signal stops it; 1 where a bug did."""
     connection = find()
-    kube, meters = Kube(connection), Meters()
-    control = Control(kube, meters)
-    namespace = arguments.namespace or connection.namespace
-    election = Election(kube, namespace, LEASE, arguments.identity, control.lead)
     certificate = Certificate(arguments.tls_cert, arguments.tls_key) if arguments.tls_cert else None
     host, port = _address(arguments.listen)
     if certificate is None and host not in ("127.0.0.1", "::1"):
         raise OSError("sidecars send tokens: --listen needs --tls-cert and --tls-key, unless it is 127.0.0.1")
-
+    kube, meters = Kube(connection), Meters()
+    control = Control(kube, meters)
+    namespace = arguments.namespace or connection.namespace
+    election = Election(kube, namespace, LEASE, arguments.identity, control.lead)
     service = BundleService(control.shelf, lambda token: kube.review_token(token, AUDIENCE), control.say)
     service.said = lambda key: dict(control.sidecars.reports(key))
-    stop = asyncio.Event()
+    watching = Watching(connection, control)
+
     runner, port = await listen(service.routes(), host, port, certificate.context if certificate else None)
     admin_host, admin_port = _address(arguments.admin)
-    admin, admin_port = await listen(admin_routes(meters.registry, control.shelf.ready.is_set), admin_host, admin_port)
+    probes = admin_routes(meters.registry, control.shelf.ready.is_set)
+    admin, admin_port = await listen(probes, admin_host, admin_port)
     print(
         f"seawall-operator: bundles on {host}:{port}, admin on {admin_host}:{admin_port}", file=sys.stderr, flush=True
     )
+    parts = [control.run, election.run, watching.run, *([certificate.watch] if certificate else [])]
     try:
         await _load(control)
-        others = [control.run(), election.run(), *([certificate.watch()] if certificate else [])]
-        tasks = [asyncio.ensure_future(one) for one in others]
-        watching = asyncio.ensure_future(watch(connection, control, stop))
-        # kopf ends with a signal; anything else ends only by a bug.
-        await asyncio.wait([*tasks, watching], return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, watching, return_exceptions=True)
-        bugs = [r for r in results if isinstance(r, Exception)]
-        for bug in bugs:
-            log.error("a bug: %r", bug, exc_info=bug)
-        return 1 if bugs else 0
+        return await _at_work(parts, watching)
     finally:
+        # The lease is let go by now, and nobody's poll need wait for kopf's end, which takes what is left for hung.
         await runner.cleanup()
         await admin.cleanup()
+        await watching.end()
         await kube.close()
+
+
+async def _at_work(parts: list[Callable[[], Coroutine[Any, Any, None]]], watching: Watching) -> int:
+    """Until a signal, or until one of the parts ends, which is a bug."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    tasks = [loop.create_task(part()) for part in parts]
+    await watching.started.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    stopping = loop.create_task(stop.wait())
+    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    for task in tasks:
+        task.cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    bugs = [end for end in ends if isinstance(end, Exception)]
+    for bug in bugs:
+        log.error("a bug: %r", bug, exc_info=bug)
+    return 0 if stop.is_set() and not bugs else 1
 
 
 async def _load(control: Control) -> None:

@@ -54,7 +54,25 @@ def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegist
     return registry
 
 
-async def watch(connection: Connection, control: Control, stop: asyncio.Event) -> None:
-    """Until `stop` is set."""
-    registry = registry_of(connection, control)
-    await kopf.operator(registry=registry, clusterwide=True, standalone=True, stop_flag=stop)
+class Watching:
+    """kopf at work."""
+
+    def __init__(self, connection: Connection, control: Control) -> None:
+        self._registry = registry_of(connection, control)
+        self._stop = asyncio.Event()
+        self._kopf: asyncio.Task[None] | None = None
+        self.started = asyncio.Event()
+        """Its watches are about to be there, and so are the signal handlers that it sets: later ones replace them."""
+
+    async def run(self) -> None:
+        """Until cancelled, which leaves it to `end`."""
+        running = kopf.operator(
+            registry=self._registry, clusterwide=True, standalone=True, stop_flag=self._stop, ready_flag=self.started
+        )
+        self._kopf = asyncio.create_task(running)
+        await asyncio.shield(self._kopf)
+
+    async def end(self) -> None:
+        self._stop.set()
+        if self._kopf is not None:
+            await self._kopf

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from ssl import create_default_context
 from typing import Any
 
 import httpx
@@ -66,7 +67,7 @@ MakePod = Callable[..., Awaitable[Pod]]
 
 @pytest.fixture
 async def pods(kube: Cluster, operator: Operating) -> AsyncIterator[MakePod]:
-    async with httpx.AsyncClient(verify=str(operator.ca_file), timeout=40) as client:
+    async with httpx.AsyncClient(verify=create_default_context(cafile=operator.ca_file), timeout=40) as client:
 
         async def pod(namespace: str, audience: str = "seawall-operator", of: str = "") -> Pod:
             """`of`: the namespace whose bundle it asks for."""
