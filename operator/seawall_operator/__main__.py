@@ -75,6 +75,7 @@ async def run(arguments: argparse.Namespace) -> int:
         return await _at_work(parts, watching)
     finally:
         # The lease is let go by now, and nobody's poll need wait for kopf's end, which takes what is left for hung.
+        control.shelf.close()
         await runner.cleanup()
         await admin.cleanup()
         await watching.end()

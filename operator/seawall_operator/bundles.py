@@ -60,6 +60,7 @@ class Shelf:
         self._other = other
         self.ready = asyncio.Event()
         """Everything was read once: before, what is missing might only not be known yet."""
+        self.closed = False
         self.sequence = 0
         """All bundles here hold what was known up to this: the resourceVersion of the newest change."""
 
@@ -75,6 +76,12 @@ class Shelf:
             del self._served[key]
         self._served |= bundles
         if (event := self._changed.pop(namespace, None)) is not None:
+            event.set()
+
+    def close(self) -> None:
+        """Nobody needs to wait any more."""
+        self.closed = True
+        for event in self._changed.values():
             event.set()
 
     def change(self, namespace: str) -> asyncio.Event:
@@ -126,7 +133,7 @@ class BundleService:
             served = self._shelf.of(key)
             behind = self._shelf.sequence < sequence
             now = asyncio.get_running_loop().time()
-            if (served.revision not in known and not behind) or now >= end:
+            if (served.revision not in known and not behind) or now >= end or self._shelf.closed:
                 return served
             try:
                 async with asyncio.timeout_at(min(end, now + CATCH_UP) if behind else end):

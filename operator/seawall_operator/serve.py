@@ -53,7 +53,8 @@ async def listen(
     """Serve; the port that was had, where 0 took any. Clean the runner up in the end. Raises OSError."""
     app = web.Application(client_max_size=4 * 2**20)
     app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    # A sidecar that goes away need not be waited for.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=tls)
     await site.start()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import trustme
 from kube import Cluster
 
@@ -57,6 +58,7 @@ async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> 
         found = _GREETING.search(greeting)
         assert found is not None, greeting.decode() + (await process.stderr.read()).decode()
         copying = asyncio.create_task(_copy(process.stderr, log))
+        await _ready(int(found[2]))
         urls = f"https://127.0.0.1:{int(found[1])}", f"http://127.0.0.1:{int(found[2])}"
         yield Operating(process, *urls, ca_file, log)
     except BaseException:
@@ -69,6 +71,12 @@ async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> 
         await process.wait()
         if copying is not None:
             await copying
+
+
+async def _ready(port: int) -> None:
+    async with httpx.AsyncClient() as client, asyncio.timeout(20):
+        while (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code != 200:
+            await asyncio.sleep(0.05)
 
 
 async def _copy(stream: asyncio.StreamReader, log: Path) -> None:
