@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -47,8 +48,8 @@ async def operator(kube: Cluster, tmp_path: Path) -> AsyncIterator[Operating]:
 
 
 @pytest.fixture
-def namespace(kube: Cluster, request: pytest.FixtureRequest) -> str:
-    return kube.namespace(f"t-{abs(hash(request.node.name)) % 10**8}")
+def namespace(kube: Cluster) -> str:
+    return kube.namespace(f"t-{secrets.token_hex(4)}")
 
 
 class Pod:
