@@ -26,7 +26,6 @@ from aiohttp import web
 from seawall_operator.kube import ApiError, Caller
 from seawall_operator.sidecars import Key, Report
 
-AUDIENCE = "seawall-operator"
 HOLD = 25.0
 """Seconds that a request waits at most; well below what makes a sidecar count as gone."""
 CATCH_UP = 0.5

@@ -127,10 +127,11 @@ def transitions(before: Sequence[Mapping[str, Any]], after: Sequence[Condition])
 
 
 def _issues(issues: Sequence[Issue]) -> str:
-    return _cut("; ".join(dict.fromkeys(_issue(issue) for issue in issues)))
+    return _cut("; ".join(dict.fromkeys(told(issue) for issue in issues)))
 
 
-def _issue(issue: Issue) -> str:
+def told(issue: Issue) -> str:
+    """In one line, without the file that it is not of."""
     hint = f" ({issue.hint})" if issue.hint else ""
     return f"{issue.path}: {issue.message}{hint}" if issue.path else f"{issue.message}{hint}"
 

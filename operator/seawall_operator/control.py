@@ -17,9 +17,10 @@ from seawall.policy.effective import EffectivePolicy
 from seawall_operator.bundles import Served, Shelf
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
-from seawall_operator.reconcile import LABELS, REVISION, Apply, Delete, Moment, Plan, Tell, bundle_name, reconcile
+from seawall_operator.reconcile import LABELS, REVISION, Apply, Delete, Moment, Plan, Tell, reconcile
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
 from seawall_operator.resources import RESOURCES, Object, identity, resource_version
+from seawall_operator.sidecar_container import CA_CONFIG_MAP, bundle_name
 from seawall_operator.sidecars import Key, Report, Sidecars
 from seawall_operator.statuses import Statuses
 from seawall_operator.tell import event_of
@@ -46,6 +47,8 @@ class Control:
         self._sequence = 0
         self._compiling = False
         self._stored: dict[Key, str] = {}
+        self._trusted: dict[str, str] = {}
+        self._authority = ""
         self._counted: dict[Identity, float] = {}
         self._to_render = Marks(SETTLE)
         self._to_write = Marks(0.0)
@@ -96,13 +99,24 @@ class Control:
             await self._load(kind)
         ours = ",".join(f"{name}={value}" for name, value in LABELS.items())
         maps, _ = await self._kube.list("ConfigMap", ours, metadata_only=True)
-        self._stored = {}
+        self._stored, self._trusted = {}, {}
         for one in maps:
-            metadata = one["metadata"]
-            profile = metadata["name"].removeprefix(bundle_name(""))
-            if metadata["name"] == bundle_name(profile):
-                revision = (metadata.get("annotations") or {}).get(REVISION, "")
-                self._stored[metadata["namespace"], profile] = revision
+            self._stored_in(one)
+
+    def _stored_in(self, config_map: Object) -> None:
+        metadata = config_map["metadata"]
+        revision = (metadata.get("annotations") or {}).get(REVISION, "")
+        profile = metadata["name"].removeprefix(bundle_name(""))
+        if metadata["name"] == CA_CONFIG_MAP:
+            self._trusted[metadata["namespace"]] = revision
+        elif metadata["name"] == bundle_name(profile):
+            self._stored[metadata["namespace"], profile] = revision
+
+    def trust(self, authority: str) -> None:
+        """What sidecars are to trust the operator by from now on, PEM."""
+        if authority != self._authority:
+            self._authority = authority
+            self._to_write.add(self._documents.namespaces)
 
     async def _load(self, kind: str) -> None:
         items, version = await self._kube.list(kind)
@@ -146,6 +160,10 @@ class Control:
 
     def _mark_said(self, key: Key) -> None:
         self._to_write.add([key[0], CLUSTER])
+
+    def snapshot(self) -> tuple[Documents, Rendered]:
+        """What is known now, and what was made of it last."""
+        return self._documents.copy(), self._rendered
 
     # -- what goes out -------------------------------------------------------------------------------------------------
 
@@ -225,18 +243,16 @@ class Control:
                     await self._kube.delete(step.kind, step.namespace, step.name)
                     self._stored.pop((step.namespace, step.name.removeprefix(bundle_name(""))), None)
                 case Apply():
-                    self._learn(await self._kube.apply(step.body, status=step.status), step)
+                    self._learn(await self._kube.apply(step.body, status=step.status))
         except ApiError as error:
             # Gone meanwhile, or going: its deletion comes by the watch.
             if not error.gone and not (error.status == 403 and "being terminated" in str(error)):
                 raise
 
-    def _learn(self, answer: dict[str, Any], step: Apply) -> None:
+    def _learn(self, answer: Object) -> None:
         """What was written is known at once, so that it is not written again before the watch tells of it."""
-        metadata = answer["metadata"]
         if answer.get("kind") == "ConfigMap":
-            profile = metadata["name"].removeprefix(bundle_name(""))
-            self._stored[metadata["namespace"], profile] = metadata["annotations"][REVISION]
+            self._stored_in(answer)
             return
         known = self._documents.get(identity(answer))
         if known is None or resource_version(known) < resource_version(answer):

@@ -6,6 +6,7 @@ may say only what the step before it has done. The cluster's own documents only 
 """
 
 import base64
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from seawall.policy.documents import API_VERSION, Identity
 from seawall_operator.conditions import Transition, transitions
 from seawall_operator.render import CLUSTER, Documents
 from seawall_operator.resources import WRITTEN_BY_USERS, Object, identity
+from seawall_operator.sidecar_container import BUNDLE_FILE, CA_CONFIG_MAP, CA_FILE, bundle_name
 from seawall_operator.sidecars import Key
 from seawall_operator.statuses import Desired, Statuses, written
 
@@ -22,7 +24,6 @@ COUNT_SECONDS = 5.0
 """Counts of sidecars are written this often at most, for each object."""
 MAX_CONFIG_MAP = 1_000_000
 """Bytes of a packed bundle; a ConfigMap holds 1 MiB."""
-BUNDLE_FILE = "bundle.json.gz"
 REVISION, SEQUENCE = "seawall.dev/revision", "seawall.dev/sequence"
 LABELS = {"app.kubernetes.io/managed-by": "seawall-operator", "app.kubernetes.io/part-of": "seawall"}
 _COUNTS = ("sidecars", "synced")
@@ -76,11 +77,16 @@ class Moment:
     counted: Mapping[Identity, float]
     now: float
     time: str
+    authority: str = ""
+    """What sidecars trust the operator by, PEM; "" where that is not the operator's business."""
+    trusted: Mapping[str, str] = field(default_factory=dict)
+    """Namespace → fingerprint of what it has of that."""
 
 
 def reconcile(namespace: str, moment: Moment) -> Plan:
     plan = Plan()
     if namespace != CLUSTER:
+        _trust(namespace, moment, plan)
         _store_bundles(namespace, moment, plan)
         _effective_policies(namespace, moment, plan)
     for obj in moment.documents.of(namespace, *WRITTEN_BY_USERS):
@@ -88,9 +94,23 @@ def reconcile(namespace: str, moment: Moment) -> Plan:
     return plan
 
 
-def bundle_name(profile: str) -> str:
-    """Of the ConfigMap that new pods mount."""
-    return f"seawall-bundle-{profile}"
+def _trust(namespace: str, moment: Moment, plan: Plan) -> None:
+    """What sidecars trust the operator by, where there is something for them to ask."""
+    if not moment.authority or moment.trusted.get(namespace) == fingerprint(moment.authority):
+        return
+    metadata = {
+        "name": CA_CONFIG_MAP,
+        "namespace": namespace,
+        "labels": LABELS,
+        "annotations": {REVISION: fingerprint(moment.authority)},
+    }
+    data = {CA_FILE: moment.authority}
+    plan.steps.append(Apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+
+
+def fingerprint(authority: str) -> str:
+    """Of a certificate authority's text; "" of none."""
+    return f"sha256:{hashlib.sha256(authority.encode()).hexdigest()[:12]}" if authority else ""
 
 
 def _store_bundles(namespace: str, moment: Moment, plan: Plan) -> None:

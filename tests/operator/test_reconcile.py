@@ -9,8 +9,9 @@ from kube_objects import BAD, arbitrary, cluster_upstream, made, policy, route, 
 from kube_sim import Simulated
 
 from seawall.policy.bundle import unpack
-from seawall_operator.reconcile import BUNDLE_FILE, COUNT_SECONDS, Apply
+from seawall_operator.reconcile import COUNT_SECONDS, Apply
 from seawall_operator.resources import identity
+from seawall_operator.sidecar_container import BUNDLE_FILE
 
 
 def test_without_sidecars_a_good_route_is_programmed_and_says_that_there_are_none() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 from kube_objects import Object
 
 from seawall.policy.bundle import Bundle, unpack
-from seawall_operator.reconcile import BUNDLE_FILE, REVISION, Apply, Delete, Moment, Plan, Tell, reconcile
+from seawall_operator.reconcile import REVISION, Apply, Delete, Moment, Plan, Tell, reconcile
 from seawall_operator.render import Documents, Rendered, render
 from seawall_operator.resources import identity
+from seawall_operator.sidecar_container import BUNDLE_FILE
 from seawall_operator.sidecars import Key, Report, Sidecars
 from seawall_operator.statuses import Statuses
 
