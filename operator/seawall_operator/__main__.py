@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvloop
 
@@ -18,10 +19,11 @@ from seawall_operator.connection import NoCluster, find
 from seawall_operator.control import Control
 from seawall_operator.election import Election
 from seawall_operator.handlers import Watching
-from seawall_operator.kube import ApiError, Kube
+from seawall_operator.kube import ApiError, Caller, Kube
 from seawall_operator.logs import to_stderr
 from seawall_operator.meters import Meters
 from seawall_operator.options import Options, read
+from seawall_operator.peers import Inbox, Outbox, Peering
 from seawall_operator.reviewing import Knowledge
 from seawall_operator.serve import LOOK, Certificate, admin_routes, listen
 from seawall_operator.sidecar_container import AUDIENCE
@@ -58,22 +60,29 @@ async def run(options: Options) -> int:
     kube, meters = Kube(connection), Meters()
     control = Control(kube, meters)
     namespace = options.namespace or connection.namespace
-    election = Election(kube, namespace, LEASE, options.identity, control.lead)
-    service = BundleService(control.shelf, lambda token: kube.review_token(token, AUDIENCE), control.say)
-    service.said = lambda key: dict(control.sidecars.reports(key))
+    election = Election(kube, namespace, LEASE, options.identity, control.lead, options.advertise)
     watching = Watching(connection, control)
+    parts: list[Part] = [control.run, election.run, watching.run, partial(_watch_authority, options.ca, control)]
+    parts += [certificate.watch] if certificate else []
 
-    knowledge = Knowledge(control, options.image, options.url)
-    routes = [*service.routes(), *Admission(knowledge).routes()]
+    async def review(token: str) -> Caller | None:
+        return await kube.review_token(token, AUDIENCE)
+
+    service = BundleService(control.shelf, review, control.say)
+    service.said = lambda key: dict(control.sidecars.reports(key))
+    routes = [*service.routes(), *Admission(Knowledge(control, options.image, options.url)).routes()]
+    if options.peer_token is not None:
+        peering = Peering(options.peer_token, options.ca, urlsplit(options.url).hostname or "")
+        outbox = Outbox(peering, lambda: election.leader)
+        control.passed_on = outbox.put
+        parts.append(outbox.run)
+        routes += Inbox(peering, review, control.say).routes()
     runner, port = await listen(routes, host, port, certificate.context if certificate else None)
     admin_host, admin_port = options.admin
     probes = admin_routes(meters.registry, control.shelf.ready.is_set)
     admin, admin_port = await listen(probes, admin_host, admin_port)
-    print(
-        f"seawall-operator: bundles on {host}:{port}, admin on {admin_host}:{admin_port}", file=sys.stderr, flush=True
-    )
-    parts: list[Part] = [control.run, election.run, watching.run, partial(_watch_authority, options.ca, control)]
-    parts += [certificate.watch] if certificate else []
+    said = f"bundles on {host}:{port}, admin on {admin_host}:{admin_port}"
+    print(f"seawall-operator: {said}", file=sys.stderr, flush=True)
     try:
         await _load(control)
         return await _at_work(parts, watching)

@@ -16,6 +16,7 @@ from seawall_operator.kube import ApiError, Kube
 DURATION = 15.0
 RENEW_DEADLINE = 10.0
 RETRY = 2.0
+ADDRESS = "seawall.dev/address"
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def look(lease: Mapping[str, Any], before: Seen | None, now: float) -> Seen:
     return Seen(holder, renewed, now)
 
 
-def renewed(lease: Mapping[str, Any], identity: str, time: datetime) -> dict[str, Any]:
+def renewed(lease: Mapping[str, Any], identity: str, address: str, time: datetime) -> dict[str, Any]:
     """The lease, held by this identity from now on."""
     spec = dict(lease.get("spec") or {})
     stamp = time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -48,25 +49,27 @@ def renewed(lease: Mapping[str, Any], identity: str, time: datetime) -> dict[str
         spec["acquireTime"] = stamp
         spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + (1 if spec.get("holderIdentity") else 0)
     spec |= {"holderIdentity": identity, "renewTime": stamp, "leaseDurationSeconds": int(DURATION)}
-    return {**lease, "spec": spec}
+    metadata = lease["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), ADDRESS: address}
+    return {**lease, "metadata": {**metadata, "annotations": annotations}, "spec": spec}
 
 
 class Election:
     """One replica's part in it."""
 
-    def __init__(self, kube: Kube, namespace: str, name: str, identity: str, moved: Callable[[bool], None]) -> None:
-        """`moved` is told whenever this replica starts (True) or stops to be the one."""
+    def __init__(
+        self, kube: Kube, namespace: str, name: str, identity: str, moved: Callable[[bool], None], address: str = ""
+    ) -> None:
+        """`moved` is told when this replica starts (True) or stops to be the one. `address`: where others reach it."""
         self._kube = kube
         self._namespace, self._name, self._identity = namespace, name, identity
+        self._address = address
         self._moved = moved
         self._seen: Seen | None = None
         self._renewed_at = float("-inf")
         self.leads = False
-
-    @property
-    def holder(self) -> str:
-        """Whoever holds it, as seen last."""
-        return self._seen.holder if self._seen else ""
+        self.leader = ""
+        """Where whoever holds it is reached, as seen last; "" for this replica itself."""
 
     async def run(self) -> None:
         """Until cancelled; then the lease is let go, so that the next one need not wait for its end."""
@@ -101,9 +104,11 @@ class Election:
                 "metadata": {"name": self._name, "namespace": self._namespace},
             }
         self._seen = look(lease, self._seen, now)
+        self.leader = ""
         if self._seen.holder != self._identity and not self._seen.over(now):
+            self.leader = str((lease["metadata"].get("annotations") or {}).get(ADDRESS, ""))
             return False
-        wanted = renewed(lease, self._identity, datetime.now(UTC))
+        wanted = renewed(lease, self._identity, self._address, datetime.now(UTC))
         try:
             created = "resourceVersion" not in lease["metadata"]
             lease = await (self._kube.create(wanted) if created else self._kube.replace(wanted))

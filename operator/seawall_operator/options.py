@@ -23,6 +23,8 @@ class Options:
     tls_cert: Path | None
     tls_key: Path | None
     ca: Path | None
+    advertise: str
+    peer_token: Path | None
 
 
 def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Options:
@@ -43,6 +45,8 @@ def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
     option("--tls-cert", "", "file with this service's certificate, PEM")
     option("--tls-key", "", "file with its key")
     option("--ca", "", "file with the authority that sidecars trust this service by, PEM")
+    option("--advertise", "", "https://IP:PORT at which other replicas reach this one; none: it is the only one")
+    option("--peer-token", "", "file with the token that replicas know each other by")
     found = parser.parse_args(words)
     if bool(found.tls_cert) != bool(found.tls_key):
         parser.error("--tls-cert and --tls-key go together")
@@ -56,6 +60,8 @@ def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
         tls_cert=Path(found.tls_cert) if found.tls_cert else None,
         tls_key=Path(found.tls_key) if found.tls_key else None,
         ca=Path(found.ca) if found.ca else None,
+        advertise=found.advertise,
+        peer_token=Path(found.peer_token) if found.peer_token else None,
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 from kube import Cluster
 from kube_objects import policy, route, upstream
 from operating import Operating, operating
+from ports import free_port
 
 from seawall.policy.bundle import unpack
 
@@ -214,3 +215,36 @@ async def test_of_two_replicas_one_writes_and_the_other_takes_over(
             await apply(kube, namespace, route("next"))
             await wait_for(kube, namespace, "Programmed", "agentroute/next")
             assert await two.stop() == 0
+
+
+async def test_what_a_sidecar_tells_a_replica_that_does_not_write_counts_too(
+    kube: Cluster, tmp_path: Path, namespace: str
+) -> None:
+    token = tmp_path / "peer-token"
+    token.write_text(kube.kubectl("create", "token", "default", "-n", "kube-system", "--audience=seawall-operator"))
+    port = free_port()
+    options = ["--peer-token", str(token), "--ca", str(tmp_path / "operator-ca.pem"), "--url", "https://localhost:1"]
+    first = [*options, "--identity", "one", "--advertise", f"https://127.0.0.1:{port}"]
+    async with operating(kube, tmp_path, *first, port=port) as leader:
+        await apply(kube, namespace, upstream(), route())
+        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+        async with operating(kube, tmp_path, *options, "--identity", "two") as other:
+            tls = create_default_context(cafile=other.ca_file)
+            async with httpx.AsyncClient(verify=tls, timeout=40) as client:
+                mine = await kubectl(kube, "create", "token", "default", "-n", namespace, "--audience=seawall-operator")
+                pod = Pod(client, mine, f"{other.url}/v1/bundles/{namespace}/default")
+                polling = asyncio.create_task(pod.poll("sha256:older", **{"X-Seawall-Refused": "none"}))
+                await kubectl(
+                    kube, "wait", "-n", namespace, "--for=condition=Programmed=False", "agentroute/chat", WAIT
+                )
+                revision = (await polling).headers["ETag"].strip('"')
+                polling = asyncio.create_task(pod.poll(revision))
+                await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+                conditions = kube.get("-n", namespace, "agentroute", "chat")["status"]["conditions"]
+                assert {c["type"]: c["reason"] for c in conditions}["Programmed"] == "Programmed"
+                # An agent's pod cannot speak for others.
+                forged = await client.post(
+                    f"{leader.url}/v1/reports", json=[], headers={"Authorization": f"Bearer {mine}"}
+                )
+                assert forged.status_code == 403
+                polling.cancel()
