@@ -1,5 +1,5 @@
 """The operator at work, without kopf: what is known goes in, bundles go out at once, and what is said of them is
-written by the one replica that leads.
+written (writer.py) by the one replica that leads.
 
 Level-triggered: a change only marks its namespaces; what is done for them looks at everything that is known by then. A
 namespace that cannot be written is tried again, later each time, and holds nobody else up.
@@ -17,14 +17,13 @@ from seawall.policy.effective import EffectivePolicy
 from seawall_operator.bundles import Served, Shelf
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
-from seawall_operator.reconcile import LABELS, REVISION, Apply, Delete, Moment, Plan, Tell, reconcile
+from seawall_operator.reconcile import LABELS, Moment, Stored
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
 from seawall_operator.resources import RESOURCES, Object, identity, resource_version
-from seawall_operator.sidecar_container import CA_CONFIG_MAP, bundle_name
 from seawall_operator.sidecars import Key, Report, Sidecars
 from seawall_operator.statuses import Statuses
-from seawall_operator.tell import event_of
 from seawall_operator.work import Marks
+from seawall_operator.writer import Writer
 
 SETTLE = 0.05
 """Seconds that changes are gathered for: `kubectl apply` of a file is one change."""
@@ -46,15 +45,12 @@ class Control:
         self._rendered = Rendered({})
         self._sequence = 0
         self._compiling = False
-        self._stored: dict[Key, str] = {}
-        self._trusted: dict[str, str] = {}
-        self._authority = ""
-        self._counted: dict[Identity, float] = {}
         self._to_render = Marks(SETTLE)
-        self._to_write = Marks(0.0)
+        self._compiled = Documents()
+        """What `_rendered` was made of: a status must not speak of what came since."""
         self.sidecars = Sidecars()
         self.shelf = Shelf(self._unknown)
-        self.leads = False
+        self.writer = Writer(kube, meters, self._moment, self._learn)
         self.passed_on: Callable[[Key, str, Report], None] = lambda key, pod, report: None
         """Where a replica that does not lead sends what sidecars say."""
 
@@ -75,23 +71,23 @@ class Control:
         else:
             # Only its status: nothing to compile, but somebody may have changed what the operator says there.
             self._documents.put(obj)
-            self._to_write.add([key[1]])
+            self.writer.marks.add([key[1]])
         if not self._to_render and not self._compiling:
             self.shelf.sequence = self._sequence
 
     def say(self, key: Key, pod: str, report: Report) -> None:
         """A sidecar's word."""
-        if self.sidecars.say(key, pod, report) and self.leads:
+        if self.sidecars.say(key, pod, report) and self.writer.leads:
             self._mark_said(key)
-        if not self.leads:
+        if not self.writer.leads:
             self.passed_on(key, pod, report)
 
     def lead(self, leads: bool) -> None:
-        self.leads = leads
+        self.writer.leads = leads
         self._meters.lead(leads)
         log.info("this replica %s", "writes from now on" if leads else "does not write any more")
         if leads:
-            self._to_write.add(self._documents.namespaces)
+            self.writer.marks.add(self._documents.namespaces)
 
     async def load(self) -> None:
         """Read everything; what is missing then is gone. Raises ApiError."""
@@ -99,24 +95,13 @@ class Control:
             await self._load(kind)
         ours = ",".join(f"{name}={value}" for name, value in LABELS.items())
         maps, _ = await self._kube.list("ConfigMap", ours, metadata_only=True)
-        self._stored, self._trusted = {}, {}
-        for one in maps:
-            self._stored_in(one)
-
-    def _stored_in(self, config_map: Object) -> None:
-        metadata = config_map["metadata"]
-        revision = (metadata.get("annotations") or {}).get(REVISION, "")
-        profile = metadata["name"].removeprefix(bundle_name(""))
-        if metadata["name"] == CA_CONFIG_MAP:
-            self._trusted[metadata["namespace"]] = revision
-        elif metadata["name"] == bundle_name(profile):
-            self._stored[metadata["namespace"], profile] = revision
+        self.writer.stored_are(maps)
 
     def trust(self, authority: str) -> None:
         """What sidecars are to trust the operator by from now on, PEM."""
-        if authority != self._authority:
-            self._authority = authority
-            self._to_write.add(self._documents.namespaces)
+        if authority != self.writer.authority:
+            self.writer.authority = authority
+            self.writer.marks.add(self._documents.namespaces)
 
     async def _load(self, kind: str) -> None:
         items, version = await self._kube.list(kind)
@@ -149,17 +134,17 @@ class Control:
     def _take_away(self, key: Identity) -> None:
         affected = self._documents.affected(key)
         self._documents.remove(key)
-        self._counted.pop(key, None)
+        self.writer.forget(key)
         self._mark(key, affected)
 
     def _mark(self, key: Identity, affected: Iterable[str]) -> None:
         if key[0] == "EffectivePolicy":
-            self._to_write.add([key[1]])
+            self.writer.marks.add([key[1]])
         else:
             self._to_render.add({*affected, key[1]})
 
     def _mark_said(self, key: Key) -> None:
-        self._to_write.add([key[0], CLUSTER])
+        self.writer.marks.add([key[0], CLUSTER])
 
     def snapshot(self) -> tuple[Documents, Rendered]:
         """What is known now, and what was made of it last."""
@@ -172,7 +157,7 @@ class Control:
         self._to_render.add(self._documents.namespaces)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._render())
-            tasks.create_task(self._write())
+            tasks.create_task(self.writer.run())
             tasks.create_task(self._relist())
             tasks.create_task(self._forget())
 
@@ -186,74 +171,27 @@ class Control:
                 self._rendered, packed = await asyncio.to_thread(
                     _compile, documents, before, namespaces if before.scopes else None, sequence
                 )
-            self._compiling = False
+            self._compiling, self._compiled = False, documents
             self.shelf.sequence = sequence
             for namespace, bundles in packed.items():
                 before_it = {k: r for k, r in self.shelf.revisions().items() if k[0] == namespace}
                 if {key: one.revision for key, one in bundles.items()} != before_it:
                     self.shelf.put(namespace, bundles)
             self.shelf.ready.set()
-            self._to_write.add({*namespaces, *packed, CLUSTER})
+            self.writer.marks.add({*namespaces, *packed, CLUSTER})
 
-    async def _write(self) -> None:
-        while True:
-            namespaces = await self._to_write.take()
-            for namespace in sorted(namespaces):
-                if self.leads and self.shelf.ready.is_set():
-                    await self._write_one(namespace)
-
-    async def _write_one(self, namespace: str) -> None:
-        plan = self._plan(namespace)
-        for key in plan.too_large:
-            self._meters.too_large()
-            log.error("the bundle of %s/%s is too large for a ConfigMap: new pods wait for the operator", *key)
-        try:
-            for step in plan.steps:
-                if not self.leads:
-                    return
-                await self._carry_out(step)
-        except ApiError as error:
-            self._meters.failed(error.reason or str(error.status))
-            log.warning("namespace %r could not be written: %s", namespace, error)
-            self._to_write.again(namespace)
-            return
-        self._to_write.good(namespace)
-        now = asyncio.get_running_loop().time()
-        self._counted.update(dict.fromkeys(plan.counted, now))
-        if plan.again is not None:
-            self._to_write.later(namespace, plan.again)
-
-    def _plan(self, namespace: str) -> Plan:
-        now = asyncio.get_running_loop().time()
+    def _moment(self, namespace: str, now: float, stored: Stored) -> Moment:
         revisions = self.shelf.revisions()
         scope = self._rendered.scopes.get(namespace)
         statuses = Statuses(
-            self._documents, self._rendered, lambda key, revision: self.sidecars.counts(key, revision, now), revisions
+            self._compiled, self._rendered, lambda key, revision: self.sidecars.counts(key, revision, now), revisions
         )
-        bundles = scope.bundles(self._sequence) if scope is not None else ()
+        bundles = scope.bundles(self.shelf.sequence) if scope is not None else ()
         time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return reconcile(namespace, Moment(self._documents, statuses, bundles, self._stored, self._counted, now, time))
-
-    async def _carry_out(self, step: Apply | Delete | Tell) -> None:
-        try:
-            match step:
-                case Tell():
-                    await self._kube.create(event_of(step, datetime.now(UTC)))
-                case Delete():
-                    await self._kube.delete(step.kind, step.namespace, step.name)
-                    self._stored.pop((step.namespace, step.name.removeprefix(bundle_name(""))), None)
-                case Apply():
-                    self._learn(await self._kube.apply(step.body, status=step.status))
-        except ApiError as error:
-            # Gone meanwhile, or going: its deletion comes by the watch.
-            if not error.gone and not (error.status == 403 and "being terminated" in str(error)):
-                raise
+        return Moment(self._compiled, self._documents, statuses, bundles, stored, now, time)
 
     def _learn(self, answer: Object) -> None:
         """What was written is known at once, so that it is not written again before the watch tells of it."""
-        if answer.get("kind") == "ConfigMap":
-            self._stored_in(answer)
-            return
         known = self._documents.get(identity(answer))
         if known is None or resource_version(known) < resource_version(answer):
             if known is None or _decides(known) == _decides(answer):

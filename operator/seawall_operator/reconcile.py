@@ -66,21 +66,29 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What was written before: the revisions in ConfigMaps, when an object's counts were written last, and for each
+    namespace the fingerprint of what its sidecars trust the operator by. `authority`: what they are to trust, PEM; ""
+    where that is not the operator's business."""
+
+    bundles: Mapping[Key, str] = field(default_factory=dict)
+    counted: Mapping[Identity, float] = field(default_factory=dict)
+    authority: str = ""
+    trusted: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
-    """`now`: seconds that only grow; `time`: the same for people, RFC 3339. `stored`: the revisions in ConfigMaps.
-    `counted`: when an object's counts were written last."""
+    """`documents`: what statuses and bundles were made of. `live`: what is there by now, which may be newer; nothing
+    may be said of that yet. `now`: seconds that only grow; `time`: the same for people, RFC 3339."""
 
     documents: Documents
+    live: Documents
     statuses: Statuses
     bundles: Sequence[Bundle]
-    stored: Mapping[Key, str]
-    counted: Mapping[Identity, float]
+    stored: Stored
     now: float
     time: str
-    authority: str = ""
-    """What sidecars trust the operator by, PEM; "" where that is not the operator's business."""
-    trusted: Mapping[str, str] = field(default_factory=dict)
-    """Namespace → fingerprint of what it has of that."""
 
 
 def reconcile(namespace: str, moment: Moment) -> Plan:
@@ -90,21 +98,23 @@ def reconcile(namespace: str, moment: Moment) -> Plan:
         _store_bundles(namespace, moment, plan)
         _effective_policies(namespace, moment, plan)
     for obj in moment.documents.of(namespace, *WRITTEN_BY_USERS):
-        _status(obj, obj, moment.statuses.of(obj), moment, plan)
+        if (there := moment.live.get(identity(obj))) is not None:
+            _status(obj, there, moment.statuses.of(obj), moment, plan)
     return plan
 
 
 def _trust(namespace: str, moment: Moment, plan: Plan) -> None:
     """What sidecars trust the operator by, where there is something for them to ask."""
-    if not moment.authority or moment.trusted.get(namespace) == fingerprint(moment.authority):
+    authority = moment.stored.authority
+    if not authority or moment.stored.trusted.get(namespace) == fingerprint(authority):
         return
     metadata = {
         "name": CA_CONFIG_MAP,
         "namespace": namespace,
         "labels": LABELS,
-        "annotations": {REVISION: fingerprint(moment.authority)},
+        "annotations": {REVISION: fingerprint(authority)},
     }
-    data = {CA_FILE: moment.authority}
+    data = {CA_FILE: authority}
     plan.steps.append(Apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
 
 
@@ -115,11 +125,11 @@ def fingerprint(authority: str) -> str:
 
 def _store_bundles(namespace: str, moment: Moment, plan: Plan) -> None:
     wanted = {(b.namespace, b.profile): b for b in moment.bundles if b.namespace == namespace and b.policy.routes}
-    for key in moment.stored:
+    for key in moment.stored.bundles:
         if key[0] == namespace and key not in wanted:
             plan.steps.append(Delete("ConfigMap", namespace, bundle_name(key[1])))
     for key, made in wanted.items():
-        if moment.stored.get(key) == made.revision:
+        if moment.stored.bundles.get(key) == made.revision:
             continue
         packed = pack(made)
         if len(packed) > MAX_CONFIG_MAP:
@@ -139,7 +149,9 @@ def _effective_policies(namespace: str, moment: Moment, plan: Plan) -> None:
     """One for each route. It goes with its route, by Kubernetes' garbage collection."""
     for route in moment.documents.of(namespace, "AgentRoute"):
         name = route["metadata"]["name"]
-        there = moment.documents.get(("EffectivePolicy", namespace, name))
+        if moment.live.get(identity(route)) is None:
+            continue
+        there = moment.live.get(("EffectivePolicy", namespace, name))
         if there is None:
             owner = {
                 "apiVersion": API_VERSION, "kind": "AgentRoute", "name": name, "uid": route["metadata"].get("uid", ""),
@@ -166,7 +178,7 @@ def _status(obj: Object, there: Object, desired: Desired, moment: Moment, plan: 
     if status == before:
         return
     if _without_counts(status) == _without_counts(before):
-        wait = moment.counted.get(key, float("-inf")) + COUNT_SECONDS - moment.now
+        wait = moment.stored.counted.get(key, float("-inf")) + COUNT_SECONDS - moment.now
         if wait > 0:
             plan.again = wait if plan.again is None else min(wait, plan.again)
             return

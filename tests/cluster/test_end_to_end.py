@@ -61,11 +61,13 @@ class World:
         (folder / "token").write_text(token)
         (folder / "policy.yaml").write_text(NOTHING)
         stored = self.kube.get("-n", self.namespace, "configmap", "seawall-bundle-default")["binaryData"][FILE]
+        trusted = self.kube.get("-n", self.namespace, "configmap", "seawall-ca")["data"]["ca.crt"]
+        (folder / "ca.crt").write_text(trusted)
         (folder / FILE).write_bytes(base64.b64decode(stored))
         words = [
             "--operator", operator.url, "--profile", f"{self.namespace}/default",
             "--operator-token", str(folder / "token"),
-            "--operator-ca", str(operator.ca_file), "--state", str(folder / "state"), "--bundle", str(folder / FILE),
+            "--operator-ca", str(folder / "ca.crt"), "--state", str(folder / "state"), "--bundle", str(folder / FILE),
         ]  # fmt: skip
         return folder / "policy.yaml", folder, words
 

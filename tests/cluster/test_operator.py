@@ -167,7 +167,8 @@ async def test_an_effective_policy_is_collected_with_its_route(
     kube: Cluster, operator: Operating, namespace: str
 ) -> None:
     await apply(kube, namespace, upstream(), route())
-    await wait_for(kube, namespace, "Programmed", "effectivepolicy/chat")
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    await kubectl(kube, "get", "-n", namespace, "effectivepolicy/chat")
     await kubectl(kube, "delete", "-n", namespace, "agentroute", "chat")
     await kubectl(kube, "wait", "-n", namespace, "--for=delete", "effectivepolicy/chat", WAIT)
 

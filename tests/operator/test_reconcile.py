@@ -170,6 +170,27 @@ def test_a_namespace_without_routes_keeps_no_bundle() -> None:
     assert world.config_maps == {}
 
 
+def test_nothing_is_said_of_an_edit_that_was_not_compiled_yet() -> None:
+    """Else `kubectl wait` would take the last revision's word for the next one."""
+    world = Simulated(upstream(), route())
+    world.step()
+    world.report("p1", world.revision())
+    world.put(route(retry={"attempts": 5}))
+    (written,) = [s for s in world.plan("team").steps if isinstance(s, Apply) and s.body["kind"] == "AgentRoute"]
+    assert written.body["status"]["observedGeneration"] == 1
+    assert {c["observedGeneration"] for c in written.body["status"]["conditions"]} == {1}
+
+
+def test_every_namespace_gets_what_its_sidecars_trust_the_operator_by_and_a_new_one_when_it_changes() -> None:
+    world = Simulated(upstream(), route())
+    world.authority = "PEM 1"
+    first = world.step()[0]
+    assert first.body["data"] == {"ca.crt": "PEM 1"} and first.body["metadata"]["name"] == "seawall-ca"
+    assert world.step() == []
+    world.authority = "PEM 2"
+    assert [step.body["data"] for step in world.step()] == [{"ca.crt": "PEM 2"}]
+
+
 def test_counts_are_written_every_few_seconds_and_transitions_at_once() -> None:
     world = Simulated(upstream(), route())
     world.step()

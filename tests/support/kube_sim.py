@@ -7,10 +7,10 @@ from typing import Any
 from kube_objects import Object
 
 from seawall.policy.bundle import Bundle, unpack
-from seawall_operator.reconcile import REVISION, Apply, Delete, Moment, Plan, Tell, reconcile
+from seawall_operator.reconcile import REVISION, Apply, Delete, Moment, Plan, Stored, Tell, reconcile
 from seawall_operator.render import Documents, Rendered, render
 from seawall_operator.resources import identity
-from seawall_operator.sidecar_container import BUNDLE_FILE
+from seawall_operator.sidecar_container import BUNDLE_FILE, CA_CONFIG_MAP
 from seawall_operator.sidecars import Key, Report, Sidecars
 from seawall_operator.statuses import Statuses
 
@@ -23,6 +23,9 @@ class Simulated:
         self.config_maps: dict[Key, Object] = {}
         self.sidecars = Sidecars()
         self.counted: dict[Any, float] = {}
+        self.authority = ""
+        self.trusted: dict[str, str] = {}
+        self.compiled = Documents()
         self.now = 1000.0
         self.told: list[Tell] = []
         self.rendered = Rendered({})
@@ -55,18 +58,23 @@ class Simulated:
     def plan(self, namespace: str) -> Plan:
         revisions = {(b.namespace, b.profile): b.revision for b in self.bundles}
         statuses = Statuses(
-            self.documents, self.rendered, lambda key, r: self.sidecars.counts(key, r, self.now), revisions
+            self.compiled, self.rendered, lambda key, r: self.sidecars.counts(key, r, self.now), revisions
         )
-        stored = {key: one["metadata"]["annotations"][REVISION] for key, one in self.config_maps.items()}
+        bundles = {key: one["metadata"]["annotations"][REVISION] for key, one in self.config_maps.items()}
+        stored = Stored(bundles, self.counted, self.authority, self.trusted)
         time = f"2026-01-01T00:{int(self.now) // 60 % 60:02}:{int(self.now) % 60:02}Z"
         return reconcile(
-            namespace, Moment(self.documents, statuses, self.bundles, stored, self.counted, self.now, time)
+            namespace, Moment(self.compiled, self.documents, statuses, self.bundles, stored, self.now, time)
         )
+
+    def compile(self) -> None:
+        self.compiled = self.documents.copy()
+        self.rendered = render(self.compiled, self.rendered.accepted)
 
     def step(self) -> list[Any]:
         """Carry out what is to be done now, in all namespaces."""
         done: list[Any] = []
-        self.rendered = render(self.documents, self.rendered.accepted)
+        self.compile()
         for namespace in self.documents.namespaces:
             plan = self.plan(namespace)
             for step in plan.steps:
@@ -80,6 +88,8 @@ class Simulated:
             self.told.append(step)
         elif isinstance(step, Delete):
             self.config_maps.pop((step.namespace, step.name.removeprefix("seawall-bundle-")))
+        elif step.body["metadata"]["name"] == CA_CONFIG_MAP:
+            self.trusted[step.body["metadata"]["namespace"]] = step.body["metadata"]["annotations"][REVISION]
         elif step.body["kind"] == "ConfigMap":
             metadata = step.body["metadata"]
             profile = metadata["name"].removeprefix("seawall-bundle-")

@@ -43,7 +43,7 @@ async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> 
         authority.cert_pem.write_to_path(ca_file)
         authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(server)
     options = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--namespace", "kube-system"]
-    tls = ["--tls-cert", str(server), "--tls-key", str(server)]
+    tls = ["--tls-cert", str(server), "--tls-key", str(server), "--ca", str(ca_file)]
     paths = os.pathsep.join(str(ROOT / name) for name in ("proxy", "operator"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "seawall_operator", *options, *tls, *words, stderr=PIPE,
