@@ -54,9 +54,7 @@ def _profile(text: str) -> tuple[str, str] | None:
 OPTIONS = (
     Option("--operator", _url, "", "where policies come from; --policy then holds where it has none", "URL"),
     Option("--profile", _profile, "", "the SidecarProfile whose policies these are", "NAMESPACE/NAME"),
-    Option(
-        "--operator-token", str, "/var/run/seawall/token", "a file with the token for the operator", "FILE"
-    ),
+    Option("--operator-token", str, "/var/run/seawall/token", "a file with the token for the operator", "FILE"),
     Option("--operator-ca", str, "", "certificates (PEM) that the operator is trusted by", "FILE"),
     Option("--state", str, "", "where the last good policy is kept for the next start", "FOLDER"),
     Option("--bundle", str, "", "the operator's policy for a start without it", "FILE"),
