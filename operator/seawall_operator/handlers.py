@@ -27,6 +27,8 @@ def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegist
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
         settings.peering.standalone = True
+        # The definitions are there before kopf starts; looking for more would need a permission on all of them.
+        settings.scanning.disabled = True
         settings.watching.server_timeout = WATCH_SECONDS
         settings.watching.client_timeout = WATCH_SECONDS + 30
         settings.watching.connect_timeout = 10

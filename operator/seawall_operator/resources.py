@@ -65,10 +65,6 @@ def resource_version(obj: Object) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def generation(obj: Object) -> int:
-    return int(obj["metadata"].get("generation", 0))
-
-
 def spec_of(obj: Object) -> Mapping[str, Any]:
     spec = obj.get("spec")
     return spec if isinstance(spec, Mapping) else {}

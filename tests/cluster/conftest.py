@@ -14,4 +14,5 @@ def kube() -> Iterator[Cluster]:
     with cluster() as running:
         running.kubectl("apply", "--server-side", "-f", str(CRDS))
         running.kubectl("wait", "--for=condition=Established", "crd", "-l", "!none", "--timeout=20s")
+        running.furnished("kube-system")
         yield running

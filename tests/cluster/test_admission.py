@@ -51,8 +51,6 @@ async def namespace(kube: Cluster, operator: Operating) -> AsyncIterator[str]:
     )
     done = await asyncio.to_thread(kube.apply, *hooks)
     assert done.returncode == 0, done.stderr
-    while kube.run("get", "-n", name, "serviceaccount", "default").returncode:
-        await asyncio.sleep(0.05)
     # An API server learns of a webhook a moment later.
     async with asyncio.timeout(20):
         while "not reviewed" not in await probe(kube, name) and "is no" not in await probe(kube, name):

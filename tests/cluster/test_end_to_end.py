@@ -75,8 +75,6 @@ class World:
 @pytest.fixture
 async def world(kube: Cluster, tmp_path: Path) -> AsyncIterator[World]:
     namespace = await asyncio.to_thread(kube.namespace, f"e-{secrets.token_hex(4)}")
-    while kube.run("get", "-n", namespace, "serviceaccount", "default").returncode:
-        await asyncio.sleep(0.05)
     async with lab() as provider:
         yield World(kube, namespace, provider, tmp_path)
 
@@ -112,7 +110,8 @@ async def test_what_is_applied_is_in_effect_within_three_seconds(world: World) -
 
                 await seconds_until(answers)
                 took.append(time.monotonic() - began)
-            assert max(took) <= 3.0, took
+            print("seconds from apply to effect:", *(f"{one:.2f}" for one in took))
+            assert max(took) <= 3.0
             assert await status(proxy, "first") == 200
         assert await operator.stop() == 0
 

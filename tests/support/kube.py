@@ -65,8 +65,14 @@ class Cluster:
         return json.loads(self.kubectl("get", *words, "-o", "json"))
 
     def namespace(self, name: str) -> str:
+        """A new one, with what its controllers put there."""
         self.kubectl("create", "namespace", name)
+        self.furnished(name)
         return name
+
+    def furnished(self, namespace: str) -> None:
+        """Wait for the service account that pods have."""
+        self.kubectl("wait", "-n", namespace, "--for=create", "serviceaccount/default", "--timeout=20s")
 
 
 def _end_with_parent() -> None:

@@ -44,10 +44,11 @@ async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> 
         authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(server)
     options = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--namespace", "kube-system"]
     tls = ["--tls-cert", str(server), "--tls-key", str(server), "--ca", str(ca_file)]
+    kubeconfig = await asyncio.to_thread(_own_kubeconfig, kube, folder)
     paths = os.pathsep.join(str(ROOT / name) for name in ("proxy", "operator"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "seawall_operator", *options, *tls, *words, stderr=PIPE,
-        env={**os.environ, "PYTHONPATH": paths, "KUBECONFIG": str(kube.kubeconfig)},
+        env={**os.environ, "PYTHONPATH": paths, "KUBECONFIG": str(kubeconfig)},
     )  # fmt: skip
     log = folder / f"operator-{process.pid}.log"
     assert process.stderr is not None
@@ -71,6 +72,16 @@ async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> 
         await process.wait()
         if copying is not None:
             await copying
+
+
+def _own_kubeconfig(kube: Cluster, folder: Path) -> Path:
+    """Of a service account that may do what the operator needs, and nothing else."""
+    file = folder / "operator-kubeconfig"
+    if not file.exists():
+        kube.kubectl("apply", "--server-side", "-f", str(ROOT / "tests" / "cluster" / "operator-rbac.yaml"))
+        token = kube.kubectl("create", "token", "seawall-operator", "-n", "kube-system", "--duration=1h")
+        file.write_text(kube.kubeconfig.read_text().replace(kube.token, token.strip()))
+    return file
 
 
 async def _ready(port: int) -> None:
