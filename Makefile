@@ -58,6 +58,7 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
 lock:  ## pin the dependencies anew; needs uv in .venv
 	$(UV) --group build --output-file requirements.lock
 	$(UV) --group build --group dev --all-extras --output-file requirements-dev.lock
+	$(UV) --group build --extra operator --constraint requirements-dev.lock --output-file requirements-operator.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
