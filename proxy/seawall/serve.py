@@ -7,18 +7,19 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from seawall.cache_options import places
-from seawall.follow import kept_bundles
 from seawall.follow_options import following
 from seawall.policy import EffectivePolicy
-from seawall.policy.bundle import Bundle
 from seawall.reload import read
 from seawall.service import Address, Options, Service
 from seawall.terminal import Unusable, default_socket
+
+if TYPE_CHECKING:
+    from seawall.policy.bundle import Bundle
 
 
 def serve_command(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> int:
@@ -34,8 +35,10 @@ def lab_command(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(options: Options, policy: EffectivePolicy) -> int:
-    service, bundles = Service(options), list[Bundle]()
+    service, bundles = Service(options), list["Bundle"]()
     if options.following is not None:
+        from seawall.follow import kept_bundles
+
         bundles, passed_over = kept_bundles(options.following)
         for reason in passed_over:
             print(f"seawall: not used: {reason}", file=sys.stderr)
@@ -65,7 +68,7 @@ async def _lab(address: Address, seed: int) -> int:
     return 0
 
 
-async def _start(service: Service, policy: EffectivePolicy, bundles: Sequence[Bundle] = ()) -> None:
+async def _start(service: Service, policy: EffectivePolicy, bundles: "Sequence[Bundle]" = ()) -> None:
     try:
         await service.start(policy, bundles)
     except OSError:

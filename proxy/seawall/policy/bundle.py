@@ -26,7 +26,6 @@ from seawall.policy.bundle_wire import (
     WireRule,
     WireUpstream,
     checked,
-    supported,
     upstream_spec,
 )
 from seawall.policy.documents import AgentRoute
@@ -235,7 +234,6 @@ class _Reading:
         )
 
     def _rule(self, wire: WireRule, upstreams: Mapping[str, EffectiveUpstream]) -> EffectiveRule:
-        supported(wire.dialect)
         values, sources = self._fields(wire.fields_, RouteFields, defaults.RULE)
         return EffectiveRule(
             name=wire.name,

@@ -100,33 +100,18 @@ def checked(values: Mapping[str, Any], owned: type[Block], *, newer: bool) -> tu
         raise FieldsError(f"{unknown[0]}: unknown field")
     kept = {path: tuple(v) if isinstance(v, list) else v for path, v in values.items() if path in known}
     for gap in NOT_IMPLEMENTED:
-        if not gap.values and (name := next((path for path in kept if path.split(".")[0] == gap.field), None)):
+        if (name := next((path for path in kept if path.split(".")[0] == gap.field), None)) is not None:
             raise FieldsError(f"{name}: is not implemented by this version")
-    for step in kept.get("fallback", ()):
-        if not isinstance(step, str) or json.loads(step).get("type") in _unimplemented("type"):
-            raise FieldsError("fallback: a step is not implemented by this version")
     owned.model_validate(_nested(kept), by_alias=True, by_name=False)
     return kept, unknown
 
 
 def upstream_spec(data: Mapping[str, Any], *, newer: bool) -> UpstreamSpec:
-    """Raises FieldsError, or pydantic's ValidationError."""
+    """Raises pydantic's ValidationError."""
     if newer:
         known = aliases(UpstreamSpec)
         data = {name: value for name, value in data.items() if name in known}
-    spec = UpstreamSpec.model_validate(data, by_alias=True, by_name=False)
-    supported(spec.dialect)
-    return spec
-
-
-def supported(dialect: str) -> None:
-    """Raises FieldsError for one that nothing speaks yet."""
-    if dialect in _unimplemented("dialect"):
-        raise FieldsError(f"dialect: {dialect} is not implemented by this version")
-
-
-def _unimplemented(field: str) -> frozenset[str]:
-    return frozenset(value for gap in NOT_IMPLEMENTED if gap.field == field for value in gap.values)
+    return UpstreamSpec.model_validate(data, by_alias=True, by_name=False)
 
 
 @cache
