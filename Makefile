@@ -6,7 +6,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV      = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
           --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: run serve test lint bench lock clean
+CRDS   := charts/seawall-crds/templates
+
+.PHONY: run serve test lint bench crds kubernetes lock clean
 
 run: $(VENV)/run.stamp  ## the demo: lab and proxy on 127.0.0.1:4100, no API key needed
 	@$(BIN)/seawall demo
@@ -14,7 +16,7 @@ run: $(VENV)/run.stamp  ## the demo: lab and proxy on 127.0.0.1:4100, no API key
 serve: $(VENV)/run.stamp  ## the proxy with config/policy.yaml
 	@$(BIN)/seawall serve --policy config/policy.yaml
 
-test: $(VENV)/dev.stamp lint  ## everything CI runs
+test: $(VENV)/dev.stamp lint kubernetes  ## everything CI runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: $(VENV)/dev.stamp
@@ -22,6 +24,14 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m seawall_operator.crds --check $(CRDS)
+
+crds: $(VENV)/dev.stamp  ## the CustomResourceDefinitions, from the policy's models and docs/documents.md
+	$(BIN)/python -m seawall_operator.crds $(CRDS)
+
+# Of their sources, once, into .cache; KUBEBUILDER_ASSETS names ready ones instead. Says what to do where neither works.
+kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against
+	@PYTHONPATH=tests/support nice $(BIN)/python -m kubernetes_binaries
 
 bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/benchmarks.md
 	$(BIN)/python bench/run.py --write README.md docs/benchmarks.md
@@ -48,6 +58,7 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
 lock:  ## pin the dependencies anew; needs uv in .venv
 	$(UV) --group build --output-file requirements.lock
 	$(UV) --group build --group dev --all-extras --output-file requirements-dev.lock
+	$(UV) --group build --extra operator --constraint requirements-dev.lock --output-file requirements-operator.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from pathlib import Path
 from seawall import __version__
 from seawall.arguments import Option, add, address, one_of, policies, seconds, shipped, size, take, whole
 from seawall.cache_options import OPTIONS as CACHE
+from seawall.follow_options import OPTIONS as OPERATOR
 from seawall.terminal import Unusable, default_socket
 
 EXIT_CODES = """exit codes:
@@ -23,6 +24,7 @@ _SERVE_EXAMPLES = """examples:
   seawall serve --policy config/policy.yaml
   seawall serve --policy base.yaml --policy team.yaml --listen 0.0.0.0:4100
   SEAWALL_POLICY=/etc/seawall/policy seawall serve
+  seawall serve --operator https://seawall-operator.seawall.svc:8443 --profile team-a/default --state /var/lib/seawall
 """
 _DEMO_EXAMPLES = """examples:
   seawall demo
@@ -198,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = command("serve", _serve, "run the proxy under a policy", _SERVE_EXAMPLES)
     _policy_option(serve)
-    add(serve, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("json"), _DRAIN, _BUFFER_BUDGET, *CACHE)
+    add(serve, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("json"), _DRAIN, _BUFFER_BUDGET, *CACHE, *OPERATOR)
     demo = command("demo", _demo, "run the proxy before a lab whose upstreams fail, to see it work", _DEMO_EXAMPLES)
     add(demo, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("text"), _DRAIN, _BUFFER_BUDGET, _LAB, *CACHE)
     check = command("check", _check, "print every error of policy files", _CHECK_EXAMPLES)

@@ -45,6 +45,28 @@ def read(paths: Sequence[Path]) -> tuple[EffectivePolicy | None, list[Issue]]:
     return (None if missing else loaded.policy), [*loaded.issues, *missing]
 
 
+async def take(
+    policy: EffectivePolicy,
+    prepare: Callable[[EffectivePolicy], None],
+    apply: Callable[[EffectivePolicy], None],
+    observe: Observer,
+) -> tuple[str, ...]:
+    """Run a policy from now on, and tell of it. Why not, where it cannot be used; then nothing has changed."""
+    try:
+        # A key that is not mounted yet is a fault of the calls that need it, and no reason to refuse all the rest.
+        await asyncio.to_thread(prepare, policy)
+        apply(policy)
+    except OSError as error:
+        errors: tuple[str, ...] = (f"{error.filename or 'policy'}: {error.strerror or error}",)
+    except Exception:
+        log.exception("a bug: an accepted policy could not be applied; the old one stays")
+        errors = ("internal error, see the log",)
+    else:
+        errors = ()
+    observe(Reloaded("" if errors else policy.revision, errors))
+    return errors
+
+
 class Reloader:
     """Keeps a process on the newest good policy. `prepare` may take its time, in a thread of its own; `apply` may not.
     Both may raise OSError for what cannot be used."""
@@ -88,14 +110,4 @@ class Reloader:
         if policy is None:
             self._observe(Reloaded("", tuple(str(issue) for issue in loaded.issues if issue.severity == "error")))
             return
-        try:
-            # A key that is not mounted yet is a fault of the calls that need it, and no reason to refuse all the rest.
-            await asyncio.to_thread(self._prepare, policy)
-            self._apply(policy)
-        except OSError as error:
-            self._observe(Reloaded("", (f"{error.filename or 'policy'}: {error.strerror or error}",)))
-        except Exception:
-            log.exception("a bug: an accepted policy could not be applied; the old one stays")
-            self._observe(Reloaded("", ("internal error, see the log",)))
-        else:
-            self._observe(Reloaded(policy.revision))
+        await take(policy, self._prepare, self._apply, self._observe)

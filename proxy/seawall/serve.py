@@ -5,17 +5,21 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from seawall.cache_options import places
+from seawall.follow_options import following
 from seawall.policy import EffectivePolicy
 from seawall.reload import read
 from seawall.service import Address, Options, Service
 from seawall.terminal import Unusable, default_socket
+
+if TYPE_CHECKING:
+    from seawall.policy.bundle import Bundle
 
 
 def serve_command(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> int:
@@ -31,8 +35,14 @@ def lab_command(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(options: Options, policy: EffectivePolicy) -> int:
-    service = Service(options)
-    await _start(service, policy)
+    service, bundles = Service(options), list["Bundle"]()
+    if options.following is not None:
+        from seawall.follow import kept_bundles
+
+        bundles, passed_over = kept_bundles(options.following)
+        for reason in passed_over:
+            print(f"seawall: not used: {reason}", file=sys.stderr)
+    await _start(service, policy, bundles)
     listen, admin = options.listen.with_port(service.port), options.admin.with_port(service.admin_port)
     print(f"seawall: listening on {listen}, admin on {admin}, actions on {options.admin_socket}", file=sys.stderr)
     await service.run()
@@ -58,9 +68,9 @@ async def _lab(address: Address, seed: int) -> int:
     return 0
 
 
-async def _start(service: Service, policy: EffectivePolicy) -> None:
+async def _start(service: Service, policy: EffectivePolicy, bundles: "Sequence[Bundle]" = ()) -> None:
     try:
-        await service.start(policy)
+        await service.start(policy, bundles)
     except OSError:
         await service.close()
         raise
@@ -102,4 +112,5 @@ def _options(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> Optio
         drain_seconds=arguments.drain,
         buffer_budget=arguments.buffer_budget,
         cache=places(arguments),
+        following=following(arguments),
     )

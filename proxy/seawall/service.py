@@ -7,9 +7,10 @@ let calls finish up to a limit, close the rest.
 
 import asyncio
 import importlib
+import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,12 @@ from seawall.upstream.pool import Pool
 from seawall.view import View
 
 if TYPE_CHECKING:
+    from seawall.follow import Follower, Following
+    from seawall.policy.bundle import Bundle
     from seawall.server.admin import Admin
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Options:
     drain_seconds: float = 25.0
     buffer_budget: int = 64 * 1024 * 1024
     cache: Places = field(default_factory=Places)
+    following: "Following | None" = None
+    """Where policies come from instead of the files, which then only hold where there are none."""
 
 
 class Events:
@@ -110,6 +118,8 @@ class Service:
         self._buffers = Buffers(options.buffer_budget)
         self._pool = Pool(clock)
         self._runtime: Runtime | None = None
+        self._bundle: Bundle | None = None
+        self._otherwise: EffectivePolicy | None = None
         self._translator: Translator | None = None
         self.engine = Engine(self._pool, clock, system_rng(), self.events, self._buffers)
         self._registry = CollectorRegistry()
@@ -169,10 +179,16 @@ class Service:
         self._metrics.apply(names)
         self.engine.shadows.keep(names.routes, names.upstreams)
 
-    async def start(self, policy: EffectivePolicy) -> None:
-        """Listen. Raises OSError for an address that cannot be had or a file that cannot be used."""
-        self.prepare(policy)
-        self.apply(policy)
+    async def start(self, policy: EffectivePolicy, bundles: "Sequence[Bundle]" = ()) -> None:
+        """Listen, under the first of the bundles that can be used, else under `policy`. Raises OSError for an address
+        that cannot be had, or a file of `policy` that cannot be used."""
+        self._otherwise = policy
+        self._bundle = next((bundle for bundle in bundles if self._usable(bundle)), None)
+        if self._bundle is None:
+            self.prepare(policy)
+            self.apply(policy)
+        elif self._bundle.policy.routes:
+            policy = self._bundle.policy
         handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock)
         listen = self.options.listen
         self._ingress = await serve(handler, listen.host, listen.port, refuse=handler.refuse, clock=self._clock)
@@ -189,7 +205,7 @@ class Service:
     async def run(self) -> None:
         """Serve until told to stop; finish what is under way."""
         loop = asyncio.get_running_loop()
-        reloader = Reloader(self.options.policies, self.prepare, self.apply, self.events)
+        reloader = self._reloader()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, reloader.ask)
@@ -199,6 +215,28 @@ class Service:
         finally:
             watch.cancel()
             await self.close(self.options.drain_seconds)
+
+    def _usable(self, bundle: "Bundle") -> bool:
+        """Take it, where that can be done: an agent must start whatever was left for its sidecar."""
+        policy = bundle.policy if bundle.policy.routes else self._otherwise
+        assert policy is not None
+        try:
+            self.prepare(policy)
+            self.apply(policy)
+        except OSError as error:
+            log.warning("a kept bundle is not used: %s: %s", error.filename or "policy", error.strerror or error)
+            return False
+        return True
+
+    def _reloader(self) -> "Reloader | Follower":
+        following = self.options.following
+        if following is None:
+            return Reloader(self.options.policies, self.prepare, self.apply, self.events)
+        # Only where there is an operator to follow: it takes a tenth of the start.
+        from seawall.follow import Follower
+
+        assert self._otherwise is not None
+        return Follower(following, self._bundle, self._otherwise, self.prepare, self.apply, self.events)
 
     async def close(self, grace: float = 0.0) -> None:
         self.view.draining = True

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from harness import Running, lab, proxy, route, until, upstream
 from peers import agent, chat
-from redis_server import free_port
+from ports import free_port
 
 from seawall.cli import main
 from seawall.store.places import Places

@@ -68,10 +68,12 @@ async def served(policy: Path, folder: Path, *words: str) -> AsyncIterator[Serve
     process = await start(policy, folder, *words)
     assert process.stderr is not None
     try:
+        found, said = None, b""
         async with asyncio.timeout(20):
-            greeting = await process.stderr.readline()
-        found = _GREETING.search(greeting)
-        assert found is not None, greeting.decode() + (await process.stderr.read()).decode()
+            # It may have warned of something before.
+            while found is None and (line := await process.stderr.readline()):
+                found, said = _GREETING.search(line), said + line
+        assert found is not None, said.decode()
         yield Served(process, int(found[1]), int(found[2]), folder / "process.sock")
     finally:
         if process.returncode is None:

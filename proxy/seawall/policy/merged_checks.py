@@ -17,6 +17,9 @@ from seawall.policy.units import seconds
 # One call may become so many requests before someone should be told.
 MAX_MULTIPLICATION = 10
 
+MAX_REQUESTS_PER_UPSTREAM = 32
+"""(1 + retry.attempts) × hedging.maxAttempts of one rule: more is a storm, whatever the budgets say."""
+
 
 def merged_values(built: Built) -> Iterable[Issue]:
     """All issues of the effective policy's merged fields."""
@@ -65,6 +68,13 @@ def _hedging(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[
         message = "a race is won by the first content, and streaming.commit Headers does not wait for that"
         yield _at(fields, hedged, located, "error", message, "use commit FirstContent")
     delay, most = "hedging.hedgingDelay", "hedging.maxAttempts"
+    retries, hedges = rule.settings.retry.attempts, rule.settings.hedging.attempts if rule.settings.hedging else 1
+    if (1 + retries) * hedges > MAX_REQUESTS_PER_UPSTREAM and fields.certain("retry.attempts") and fields.certain(most):
+        message = (
+            f"(1 + {retries} retries) × {hedges} attempts in parallel exceeds {MAX_REQUESTS_PER_UPSTREAM}: "
+            "so many requests may one call become while an upstream fails"
+        )
+        yield _at(fields, most, located, "error", message, f"retry.attempts is from {fields.source('retry.attempts')}")
     if delay in fields.values and fields.values.get(most) == 1 and fields.certain(most):
         yield _at(fields, delay, located, "warning", "does nothing: hedging.maxAttempts 1 is no race")
     for backend in rule.backends:

@@ -1,0 +1,138 @@
+"""`seawall-operator`: the control plane, one replica of it."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvloop
+
+from seawall_operator.admission import Admission
+from seawall_operator.bundles import BundleService
+from seawall_operator.connection import NoCluster, find
+from seawall_operator.control import Control
+from seawall_operator.election import Election
+from seawall_operator.handlers import Watching
+from seawall_operator.kube import ApiError, Caller, Kube
+from seawall_operator.logs import to_stderr
+from seawall_operator.meters import Meters
+from seawall_operator.options import Options, read
+from seawall_operator.peers import Inbox, Outbox, Peering
+from seawall_operator.reviewing import Knowledge
+from seawall_operator.serve import LOOK, Certificate, admin_routes, listen
+from seawall_operator.sidecar_container import AUDIENCE
+
+LEASE = "seawall-operator"
+_LOAD_AGAIN = 2.0
+
+Part = Callable[[], Coroutine[Any, Any, None]]
+
+log = logging.getLogger("seawall_operator")
+
+
+def main() -> int:
+    options = read()
+    to_stderr()
+    # kopf asks for the user's name, which a numeric user has not.
+    os.environ.setdefault("USER", "seawall")
+    try:
+        return uvloop.run(run(options))
+    except (NoCluster, OSError) as error:
+        print(f"seawall-operator: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+async def run(options: Options) -> int:
+    """Until a signal stops it; 1 where a bug did."""
+    connection = find()
+    certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None
+    host, port = options.listen
+    if certificate is None and host not in ("127.0.0.1", "::1"):
+        raise OSError("sidecars send tokens: --listen needs --tls-cert and --tls-key, unless it is 127.0.0.1")
+    kube, meters = Kube(connection), Meters()
+    control = Control(kube, meters)
+    namespace = options.namespace or connection.namespace
+    election = Election(kube, namespace, LEASE, options.identity, control.lead, options.advertise)
+    watching = Watching(connection, control)
+    parts: list[Part] = [control.run, election.run, watching.run, partial(_watch_authority, options.ca, control)]
+    parts += [certificate.watch] if certificate else []
+
+    async def review(token: str) -> Caller | None:
+        return await kube.review_token(token, AUDIENCE)
+
+    service = BundleService(control.shelf, review, control.say)
+    service.said = lambda key: dict(control.sidecars.reports(key))
+    routes = [*service.routes(), *Admission(Knowledge(control, options.image, options.url)).routes()]
+    if options.peer_token is not None:
+        peering = Peering(options.peer_token, options.ca, urlsplit(options.url).hostname or "")
+        outbox = Outbox(peering, lambda: election.leader)
+        control.passed_on = outbox.put
+        parts.append(outbox.run)
+        routes += Inbox(peering, review, control.say).routes()
+    runner, port = await listen(routes, host, port, certificate.context if certificate else None)
+    admin_host, admin_port = options.admin
+    probes = admin_routes(meters.registry, control.shelf.ready.is_set)
+    admin, admin_port = await listen(probes, admin_host, admin_port)
+    said = f"bundles on {host}:{port}, admin on {admin_host}:{admin_port}"
+    print(f"seawall-operator: {said}", file=sys.stderr, flush=True)
+    try:
+        await _load(control)
+        return await _at_work(parts, watching)
+    finally:
+        # The lease is let go by now, and nobody's poll need wait for kopf's end, which takes what is left for hung.
+        control.shelf.close()
+        await runner.cleanup()
+        await admin.cleanup()
+        await watching.end()
+        await kube.close()
+
+
+async def _at_work(parts: list[Part], watching: Watching) -> int:
+    """Until a signal, or until one of the parts ends, which is a bug."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    tasks = [loop.create_task(part()) for part in parts]
+    await watching.started.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    stopping = loop.create_task(stop.wait())
+    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    for task in tasks:
+        task.cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    bugs = [end for end in ends if isinstance(end, Exception)]
+    for bug in bugs:
+        log.error("a bug: %r", bug, exc_info=bug)
+    return 0 if stop.is_set() and not bugs else 1
+
+
+async def _watch_authority(file: Path | None, control: Control) -> None:
+    """Until cancelled: sidecars are told of a new authority before a certificate of it is served, if it comes first."""
+    while True:
+        if file is not None:
+            try:
+                control.trust(await asyncio.to_thread(file.read_text))
+            except OSError as error:
+                log.warning("the authority's file cannot be read: %s", error)
+        await asyncio.sleep(LOOK)
+
+
+async def _load(control: Control) -> None:
+    while True:
+        try:
+            return await control.load()
+        except ApiError as error:
+            log.warning("the cluster cannot be read yet: %s", error)
+            await asyncio.sleep(_LOAD_AGAIN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The admission webhooks (admission.k8s.io/v1), over HTTP: POST /validate for documents, POST /inject for pods.
+
+They never say no for a reason of their own: what goes wrong here, and what is not known yet, lets the object pass with
+a warning. The webhook configurations say `failurePolicy: Ignore` for the same reason.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from seawall_operator.inject import Patch
+from seawall_operator.resources import RESOURCES, Object
+from seawall_operator.review import Opinion
+
+log = logging.getLogger(__name__)
+
+
+class Reviewer(Protocol):
+    """What is known."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def opinion(self, obj: Object) -> Callable[[], Opinion]:
+        """What is known is looked up at once; what follows from it may take seconds, in a thread."""
+        ...
+
+    def patch(self, pod: Object, namespace: str) -> Patch: ...
+
+
+class Admission:
+    """The HTTP side."""
+
+    def __init__(self, reviewer: Reviewer) -> None:
+        self._reviewer = reviewer
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/validate", self._validate), web.post("/inject", self._inject)]
+
+    async def _validate(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._of_document)
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._of_pod)
+
+    async def _answer(
+        self, request: web.Request, decide: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+    ) -> web.Response:
+        try:
+            asked = (await request.json())["request"]
+            uid = str(asked["uid"])
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise web.HTTPBadRequest(text="not an AdmissionReview\n") from None
+        try:
+            answer = await decide(asked)
+        except Exception:
+            log.exception("a bug: a review failed, and the object passes")
+            answer = {"allowed": True, "warnings": ["seawall: not reviewed, for an error of its own"]}
+        body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": uid, **answer}}
+        return web.json_response(body)
+
+    async def _of_document(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        obj = asked.get("object")
+        if not isinstance(obj, Mapping) or obj.get("kind") not in RESOURCES or asked.get("subResource"):
+            return {"allowed": True}
+        if not self._reviewer.ready:
+            return {"allowed": True, "warnings": ["seawall: not reviewed, the operator is just starting"]}
+        found = await asyncio.to_thread(self._reviewer.opinion(obj))
+        if found.errors:
+            message = "; ".join(found.errors)
+            return {"allowed": False, "status": {"code": 422, "reason": "Invalid", "message": message}}
+        return {"allowed": True, "warnings": list(found.warnings)}
+
+    async def _of_pod(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        pod = asked.get("object")
+        if not isinstance(pod, Mapping) or not self._reviewer.ready:
+            return {"allowed": True}
+        patch = self._reviewer.patch(pod, str(asked.get("namespace", "")))
+        answer: dict[str, Any] = {"allowed": True, "warnings": patch.warnings}
+        if patch.steps:
+            encoded = base64.b64encode(json.dumps(patch.steps).encode()).decode()
+            answer |= {"patchType": "JSONPatch", "patch": encoded}
+        return answer

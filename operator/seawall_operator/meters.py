@@ -1,0 +1,51 @@
+"""The operator's own metrics."""
+
+from contextlib import AbstractContextManager
+from typing import TypedDict
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class _Named(TypedDict):
+    namespace: str
+    registry: CollectorRegistry
+
+
+class Meters:
+    """All of them, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        named = _Named(namespace="seawall_operator", registry=self.registry)
+        self._observed = Counter("changes", "Changes that watches told of.", ["kind"], **named)
+        self._missed = Counter(
+            "missed_changes", "Changes that a watch had not told of, found by reading anew.", ["kind"], **named
+        )
+        self._failed = Counter("api_failures", "Calls to the API server that failed.", ["reason"], **named)
+        self._too_large = Counter("bundles_too_large", "Bundles that no ConfigMap holds.", **named)
+        self._leads = Gauge("leader", "1 in the replica that writes.", **named)
+        self._sidecars = Gauge("sidecars", "Sidecars seen in the last minute.", **named)
+        self._documents = Gauge("objects", "Objects that are known.", **named)
+        self._rendering = Histogram("render_seconds", "Time to compile what changed.", **named)
+
+    def observed(self, kind: str) -> None:
+        self._observed.labels(kind).inc()
+
+    def missed(self, kind: str, number: int) -> None:
+        self._missed.labels(kind).inc(number)
+
+    def failed(self, reason: str) -> None:
+        self._failed.labels(reason).inc()
+
+    def too_large(self) -> None:
+        self._too_large.inc()
+
+    def lead(self, leads: bool) -> None:
+        self._leads.set(leads)
+
+    def known(self, sidecars: int, documents: int) -> None:
+        self._sidecars.set(sidecars)
+        self._documents.set(documents)
+
+    def rendering(self) -> AbstractContextManager[object]:
+        return self._rendering.time()

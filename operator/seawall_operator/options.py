@@ -1,0 +1,72 @@
+"""The operator's command line: each option is a variable too, and what is typed beats it."""
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`namespace` "": the pod's own. `tls_cert` None: plain HTTP, for the loopback only."""
+
+    listen: Address
+    admin: Address
+    namespace: str
+    identity: str
+    image: str
+    url: str
+    tls_cert: Path | None
+    tls_key: Path | None
+    ca: Path | None
+    advertise: str
+    peer_token: Path | None
+
+
+def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Options:
+    """Ends the process, with a line that says why, for what cannot be read."""
+    parser = argparse.ArgumentParser(prog="seawall-operator", description="The control plane of seawall.")
+
+    def option(flag: str, default: str, text: str) -> None:
+        name = "SEAWALL_OPERATOR_" + flag.removeprefix("--").replace("-", "_").upper()
+        known = f"default {default}; " if default else ""
+        parser.add_argument(flag, default=environment.get(name) or default, help=f"{text} ({known}{name})")
+
+    option("--listen", "0.0.0.0:8443", "HOST:PORT for sidecars and webhooks")
+    option("--admin", "0.0.0.0:8080", "HOST:PORT for probes and metrics")
+    option("--namespace", "", "of the lease; else the pod's own")
+    option("--identity", f"{socket.gethostname()}-{os.getpid()}", "of this replica in the lease")
+    option("--image", "seawall:latest", "of the sidecars")
+    option("--url", "https://seawall-operator.seawall.svc:8443", "under which sidecars reach this service")
+    option("--tls-cert", "", "file with this service's certificate, PEM")
+    option("--tls-key", "", "file with its key")
+    option("--ca", "", "file with the authority that sidecars trust this service by, PEM")
+    option("--advertise", "", "https://IP:PORT at which other replicas reach this one; none: it is the only one")
+    option("--peer-token", "", "file with the token that replicas know each other by")
+    found = parser.parse_args(words)
+    if bool(found.tls_cert) != bool(found.tls_key):
+        parser.error("--tls-cert and --tls-key go together")
+    return Options(
+        listen=_address(parser, "--listen", found.listen),
+        admin=_address(parser, "--admin", found.admin),
+        namespace=found.namespace,
+        identity=found.identity,
+        image=found.image,
+        url=found.url,
+        tls_cert=Path(found.tls_cert) if found.tls_cert else None,
+        tls_key=Path(found.tls_key) if found.tls_key else None,
+        ca=Path(found.ca) if found.ca else None,
+        advertise=found.advertise,
+        peer_token=Path(found.peer_token) if found.peer_token else None,
+    )
+
+
+def _address(parser: argparse.ArgumentParser, flag: str, text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        parser.error(f"{flag}: {text!r} is not HOST:PORT, such as 0.0.0.0:8443")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,122 @@
+"""Replicas among each other: one that does not write passes on what its sidecars say to the one that does.
+
+Whoever sends must show a token of the operator's own service account, for the audience that sidecars' tokens have too:
+an agent's pod cannot speak for others. What cannot be delivered is not kept: sidecars say it again with each question.
+"""
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from seawall_operator.bundles import Review
+from seawall_operator.kube import ApiError, Caller
+from seawall_operator.sidecars import Key, Report
+
+GATHER = 0.25
+TIMEOUT = 5.0
+MAX_REPORTS = 50_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Peering:
+    """token_file: with which this replica shows who it is. name: that peers' certificates must have."""
+
+    token_file: Path
+    ca_file: Path | None
+    name: str
+
+
+class Outbox:
+    """Of a replica that does not lead."""
+
+    def __init__(self, peering: Peering, leader: Callable[[], str]) -> None:
+        """`leader`: the address of the one that does; "" while there is none."""
+        self._peering = peering
+        self._leader = leader
+        self._reports: dict[tuple[Key, str], Report] = {}
+        self._any = asyncio.Event()
+
+    def put(self, key: Key, pod: str, report: Report) -> None:
+        if len(self._reports) < MAX_REPORTS:
+            self._reports[key, pod] = report
+            self._any.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT)) as session:
+            while True:
+                await self._any.wait()
+                await asyncio.sleep(GATHER)
+                self._any.clear()
+                reports, self._reports = self._reports, {}
+                if (address := self._leader()) and reports:
+                    await self._send(session, address, reports)
+
+    async def _send(
+        self, session: aiohttp.ClientSession, address: str, reports: Mapping[tuple[Key, str], Report]
+    ) -> None:
+        now = asyncio.get_running_loop().time()
+        rows = [[*key, pod, r.running, r.refused, r.error, now - r.at] for (key, pod), r in reports.items()]
+        try:
+            token = (await asyncio.to_thread(self._peering.token_file.read_text)).strip()
+            trust = ssl.create_default_context(cafile=self._peering.ca_file)
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.post(
+                f"{address}/v1/reports", json=rows, headers=headers, ssl=trust, server_hostname=self._peering.name
+            ) as answer:
+                answer.raise_for_status()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.warning("%d reports were not passed on to %s: %s", len(rows), address, error or type(error).__name__)
+
+
+class Inbox:
+    """Of the one that leads."""
+
+    def __init__(self, peering: Peering, review: Review, say: Callable[[Key, str, Report], None]) -> None:
+        self._peering = peering
+        self._review = review
+        self._say = say
+        self._own: Caller | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/v1/reports", self._reports)]
+
+    async def _reports(self, request: web.Request) -> web.Response:
+        if not await self._is_peer(request.headers.get("Authorization", "").removeprefix("Bearer ")):
+            raise web.HTTPForbidden(text="only the operator's own replicas pass reports on\n")
+        now = asyncio.get_running_loop().time()
+        try:
+            rows = [_row(row, now) for row in (await request.json())[:MAX_REPORTS]]
+        except (json.JSONDecodeError, TypeError, ValueError):
+            raise web.HTTPBadRequest(text="not a list of reports\n") from None
+        for key, pod, report in rows:
+            self._say(key, pod, report)
+        return web.Response(status=204)
+
+    async def _is_peer(self, token: str) -> bool:
+        try:
+            if self._own is None:
+                own = await asyncio.to_thread(self._peering.token_file.read_text)
+                self._own = await self._review(own.strip())
+            caller = await self._review(token) if token else None
+        except (ApiError, OSError) as error:
+            log.warning("a replica's token could not be reviewed: %s", error)
+            return False
+        own_account = self._own and (self._own.namespace, self._own.service_account)
+        return caller is not None and (caller.namespace, caller.service_account) == own_account
+
+
+def _row(row: Any, now: float) -> tuple[Key, str, Report]:
+    namespace, profile, pod, running, refused, error, age = row
+    at = now - max(0.0, float(age))
+    return (str(namespace), str(profile)), str(pod), Report(str(running), str(refused), str(error), at)

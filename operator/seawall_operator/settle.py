@@ -1,0 +1,178 @@
+"""Documents of one scope → what holds of them when some are wrong. Pure.
+
+One mistake must not take down what others rely on: a document that cannot be used is replaced by the version that was
+accepted last, or left out where there is none. Where a change breaks a document that has not changed, it is the change
+that gives way. Without errors the outcome does not depend on the past: it is what a compile from scratch gives.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from seawall.policy import EffectivePolicy, Issue, evaluate, load_objects
+from seawall.policy.documents import DEFAULT_NAMESPACE, Identity
+from seawall_operator.resources import Object, identity, spec_of
+
+_MAX_ROUNDS = 1000
+"""Each round takes a version of a document away, so that there is an end; this one is for bugs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRef:
+    """A reference of a rule that leads nowhere. `rule_gone`: it was the last one, so that the rule answers nothing."""
+
+    rule: int
+    upstream: Identity
+    rule_gone: bool
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one document. `held`: an earlier version of it stays in effect; `dropped`: none of it does."""
+
+    errors: list[Issue] = field(default_factory=list)
+    warnings: list[Issue] = field(default_factory=list)
+    dead: list[DeadRef] = field(default_factory=list)
+    held: bool = False
+    dropped: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        return not self.errors
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`policy`: of everything that could be used. `used`: the version of each document that is in it."""
+
+    policy: EffectivePolicy
+    verdicts: Mapping[Identity, Verdict]
+    used: Mapping[Identity, Object]
+
+
+def settle(objects: Sequence[Object], accepted: Mapping[Identity, Object]) -> Settled:
+    """`accepted`: the last version of each document that was good. Documents that are not among the objects any more do
+    not count, whatever `accepted` holds."""
+    return _Settling(objects, accepted).run()
+
+
+class _Settling:
+    def __init__(self, objects: Sequence[Object], accepted: Mapping[Identity, Object]) -> None:
+        self._used = {identity(obj): obj for obj in objects}
+        self._accepted = {key: accepted[key] for key in self._used if key in accepted}
+        self._verdicts = {key: Verdict() for key in self._used}
+        self._files = {_file(key): key for key in self._used}
+        # Nothing was accepted yet: a compile from scratch, in which no document is newer than another.
+        self._changed = [key for key in self._used if self._is_changed(key)] if self._accepted else []
+
+    def run(self) -> Settled:
+        for number in range(_MAX_ROUNDS):
+            errors, policy, warnings = self._evaluate()
+            if policy is not None:
+                for key, found in warnings.items():
+                    self._verdicts[key].warnings = found
+                return Settled(policy, self._verdicts, self._used)
+            assert errors, f"no document is to blame in round {number}"
+            self._give_way(errors)
+        raise AssertionError("settling does not end")
+
+    def _give_way(self, errors: Mapping[Identity, list[Issue]]) -> None:
+        innocent = [key for key in errors if key not in self._changed]
+        if self._changed and innocent:
+            culprits = self._culprits(innocent)
+            if culprits:
+                issues = [issue for key in innocent for issue in errors[key]]
+                for key in culprits:
+                    self._blame(key, issues)
+                return
+        for key, issues in errors.items():
+            self._blame(key, issues)
+
+    def _culprits(self, innocent: Sequence[Identity]) -> list[Identity]:
+        """The changes without which the documents that did not change are good again: one alone, or else all."""
+        for key in self._changed:
+            if self._good_without([key], innocent):
+                return [key]
+        return list(self._changed) if self._good_without(self._changed, innocent) else []
+
+    def _good_without(self, changed: Iterable[Identity], innocent: Sequence[Identity]) -> bool:
+        before = dict(self._used)
+        for key in changed:
+            self._replace(key)
+        errors, _, _ = self._evaluate(note=False)
+        self._used = before
+        return not any(key in errors for key in innocent)
+
+    def _blame(self, key: Identity, issues: Sequence[Issue]) -> None:
+        verdict = self._verdicts[key]
+        verdict.errors = verdict.errors or list(issues)
+        self._replace(key)
+        verdict.held = key in self._used
+        verdict.dropped = not verdict.held
+        if key in self._changed:
+            self._changed.remove(key)
+
+    def _replace(self, key: Identity) -> None:
+        """By the last accepted version, where that is another one than the one in use."""
+        last = self._accepted.get(key)
+        if key in self._used and last is not None and spec_of(last) != spec_of(self._used[key]):
+            self._used[key] = last
+        else:
+            self._used.pop(key, None)
+
+    def _is_changed(self, key: Identity) -> bool:
+        last = self._accepted.get(key)
+        return last is None or spec_of(last) != spec_of(self._used[key])
+
+    def _evaluate(
+        self, *, note: bool = True
+    ) -> tuple[dict[Identity, list[Issue]], EffectivePolicy | None, dict[Identity, list[Issue]]]:
+        objects = []
+        for key, obj in self._used.items():
+            if obj["kind"] == "AgentRoute":
+                pruned, dead = _without_dead_refs(obj, self._used)
+                if note:
+                    self._verdicts[key].dead = dead
+                if pruned is None:
+                    continue
+                obj = pruned
+            objects.append(obj)
+        loaded = evaluate(load_objects(objects))
+        errors: dict[Identity, list[Issue]] = {}
+        warnings: dict[Identity, list[Issue]] = {}
+        for issue in loaded.issues:
+            key_ = self._files.get(issue.file)
+            if key_ is not None:
+                (errors if issue.severity == "error" else warnings).setdefault(key_, []).append(issue)
+        return errors, loaded.policy, warnings
+
+
+def _file(key: Identity) -> str:
+    """As load_objects names an object."""
+    return " ".join(part for part in key if part)
+
+
+def _without_dead_refs(route: Object, present: Mapping[Identity, Object]) -> tuple[Object | None, list[DeadRef]]:
+    """A route without the references that lead nowhere, and without the rules that have no others. A rule keeps its
+    name when one before it goes. None: no rule is left."""
+    dead: list[DeadRef] = []
+    rules: list[Object] = []
+    for index, rule in enumerate(spec_of(route).get("rules", ())):
+        refs = rule.get("backendRefs", ())
+        targets = [backend(route, ref) for ref in refs]
+        gone = [target for target in targets if target not in present]
+        left = [ref for ref, target in zip(refs, targets, strict=True) if target in present]
+        dead += [DeadRef(index, target, rule_gone=not left) for target in gone]
+        if left or not gone:
+            rules.append({"name": str(index), **rule, "backendRefs": left} if dead else rule)
+    if not dead:
+        return route, []
+    return ({**route, "spec": {**spec_of(route), "rules": rules}} if rules else None), dead
+
+
+def backend(route: Object, ref: Object) -> Identity:
+    """The upstream that a reference of a route names."""
+    kind = str(ref.get("kind") or "Upstream")
+    if kind == "ClusterUpstream":
+        return kind, "", str(ref.get("name", ""))
+    own = route["metadata"].get("namespace", DEFAULT_NAMESPACE)
+    return kind, str(ref.get("namespace") or own), str(ref.get("name", ""))

@@ -1,0 +1,166 @@
+"""The `status` of each kind, without times: what was rendered, and what sidecars say of it. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seawall.policy import DEFAULT, EffectiveRoute
+from seawall.policy.documents import Identity
+from seawall.policy.settings import Values
+from seawall_operator import ancestry, conditions
+from seawall_operator.conditions import Condition
+from seawall_operator.render import CLUSTER, Documents, Rendered
+from seawall_operator.resources import CONTROLLER_NAME, Object, identity, spec_of
+from seawall_operator.sidecars import Counts, Key
+
+MAX_FIELDS = 2000
+"""Of an EffectivePolicy; where there are more, built-in defaults are left out first."""
+
+Counting = Callable[[Key, str], Counts]
+"""(namespace, profile), revision → the sidecars that were seen lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """`more`: the rest of the status. `targets`: a policy's, whose conditions are the object's own."""
+
+    conditions: tuple[Condition, ...]
+    more: Mapping[str, Any]
+    targets: tuple[ancestry.Ancestor, ...] = ()
+
+
+class Statuses:
+    """Of one moment."""
+
+    def __init__(self, documents: Documents, rendered: Rendered, count: Counting, revisions: Mapping[Key, str]) -> None:
+        """`revisions`: of every bundle that is served."""
+        self._documents = documents
+        self._rendered = rendered
+        self._count = count
+        self._revisions = revisions
+        self._counted: dict[str, Counts] = {}
+
+    def of(self, obj: Object) -> Desired:
+        match obj["kind"]:
+            case "AgentRoute":
+                return self._route(obj)
+            case "Upstream" | "ClusterUpstream":
+                return self._upstream(obj)
+            case "SidecarProfile":
+                return self._profile(obj)
+            case _:
+                return self._policy(obj)
+
+    def effective(self, route: Object) -> Desired:
+        """Of the EffectivePolicy of a route."""
+        whole = self._route(route)
+        found = self._effective_route(identity(route))
+        fields = _fields(found) if found is not None else []
+        return Desired(whole.conditions, {**whole.more, "fields": fields})
+
+    def _effective_route(self, key: Identity) -> EffectiveRoute | None:
+        scope = self._rendered.scopes.get(key[1])
+        return scope.routes.get(key) if scope else None
+
+    def _route(self, obj: Object) -> Desired:
+        key = identity(obj)
+        verdict = self._rendered.verdict(key)
+        counts = self._in_namespace(key[1])
+        in_effect = self._effective_route(key) is not None
+        found = (
+            conditions.accepted(verdict),
+            conditions.resolved_refs(verdict.dead),
+            conditions.programmed(verdict, counts, in_effect=in_effect),
+        )
+        revision = next((r for (ns, _), r in self._revisions.items() if ns == key[1]), "")
+        return Desired((*found, conditions.ready(found)), _followed(revision, counts))
+
+    def _upstream(self, obj: Object) -> Desired:
+        key = identity(obj)
+        verdict = self._rendered.verdict(key)
+        name = f"{key[1]}/{key[2]}" if key[1] else key[2]
+        users = [ns for ns, scope in self._rendered.scopes.items() if name in scope.policy.upstreams]
+        counts = sum((self._in_namespace(namespace) for namespace in users), Counts())
+        found = (
+            conditions.accepted(verdict),
+            conditions.resolved_refs(()),
+            conditions.programmed(verdict, counts, in_effect=not verdict.dropped, used=bool(users)),
+        )
+        return Desired((*found, conditions.ready(found)), {})
+
+    def _profile(self, obj: Object) -> Desired:
+        key = identity(obj)
+        verdict = self._rendered.verdict(key)
+        revision = self._revisions.get((key[1], key[2]), "")
+        counts = self._count((key[1], key[2]), revision)
+        found = (conditions.accepted(verdict), conditions.programmed(verdict, counts))
+        return Desired((*found, conditions.ready(found)), _followed(revision, counts))
+
+    def _policy(self, obj: Object) -> Desired:
+        key = identity(obj)
+        verdict = self._rendered.verdict(key)
+        targets = ancestry.ancestors(obj, self._documents, self._rendered)
+        spaces = self._rendered.scopes if key[1] == CLUSTER else (key[1],)
+        counts = sum((self._in_namespace(namespace) for namespace in spaces), Counts())
+        programmed = conditions.programmed(verdict, counts, in_effect=not verdict.dropped, used=bool(targets))
+        found = (conditions.accepted(verdict), programmed, *ancestry.conditions(obj, targets))
+        mode = spec_of(obj).get("enforcement") or "Enforce"
+        return Desired(found, {"mode": mode}, tuple(targets[: ancestry.MAX_ANCESTORS]))
+
+    def _in_namespace(self, namespace: str) -> Counts:
+        if namespace not in self._counted:
+            keys = [(key, revision) for key, revision in self._revisions.items() if key[0] == namespace]
+            self._counted[namespace] = sum((self._count(key, revision) for key, revision in keys), Counts())
+        return self._counted[namespace]
+
+
+def written(obj: Object, desired: Desired, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """A status as the API server takes it. `before`: the status that the object has. `now`: RFC 3339."""
+    generation = int(obj["metadata"].get("generation", 0))
+    status: dict[str, Any] = {
+        "observedGeneration": generation,
+        "conditions": conditions.stamped(desired.conditions, generation, before.get("conditions") or (), now),
+        **desired.more,
+    }
+    if "mode" in desired.more:
+        status["ancestors"] = list(_ancestors(obj, desired, generation, before, now))
+    return status
+
+
+def _ancestors(
+    obj: Object, desired: Desired, generation: int, before: Mapping[str, Any], now: str
+) -> Iterator[dict[str, Any]]:
+    accepted = [one for one in desired.conditions if one.type == "Accepted"]
+    last = {str(one.get("ancestorRef")): one.get("conditions") or () for one in before.get("ancestors") or ()}
+    for target in desired.targets:
+        found = [*accepted, *ancestry.conditions(obj, [target])]
+        yield {
+            "ancestorRef": target.ref(),
+            "controllerName": CONTROLLER_NAME,
+            "conditions": conditions.stamped(found, generation, last.get(str(target.ref()), ()), now),
+        }
+
+
+def _followed(revision: str, counts: Counts) -> dict[str, Any]:
+    sidecars = {"total": counts.total, "current": counts.current, "stale": counts.stale, "rejected": counts.rejected}
+    return {"revision": revision, "sidecars": sidecars, "synced": counts.synced}
+
+
+def _fields(route: EffectiveRoute) -> list[dict[str, Any]]:
+    """Every field that holds, with who set it; those of an upstream once, however many rules use it."""
+    found: list[tuple[str, Any, str]] = []
+    upstreams = {b.upstream.key: b.upstream for rule in route.rules for b in rule.backends}
+    for rule in route.rules:
+        found += _listed(f"rules[{rule.name}]", rule.values, rule.sources)
+        for b in rule.backends:
+            own = {path: v for path, v in b.timeout_values.items() if rule.values.get(path) != v}
+            found += _listed(f"rules[{rule.name}].backendRefs[{b.ref.name}]", own, b.timeout_sources)
+    for key, upstream in upstreams.items():
+        found += _listed(f"upstreams[{key}]", upstream.values, upstream.sources)
+    if len(found) > MAX_FIELDS:
+        found = [one for one in found if one[2] != DEFAULT][:MAX_FIELDS]
+    return [{"path": path, "value": list(v) if isinstance(v, tuple) else v, "source": s} for path, v, s in found]
+
+
+def _listed(at: str, values: Values, sources: Mapping[str, str]) -> Sequence[tuple[str, Any, str]]:
+    return [(f"{at}.{path}", value, sources[path]) for path, value in sorted(values.items())]

@@ -1,0 +1,125 @@
+"""Writes what reconcile.py plans, in the replica that leads. A namespace that cannot be written is tried again, later
+each time, and holds nobody else up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from seawall.policy.documents import Identity
+from seawall_operator.kube import ApiError, Kube
+from seawall_operator.meters import Meters
+from seawall_operator.reconcile import REVISION, Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
+from seawall_operator.resources import Object
+from seawall_operator.sidecar_container import CA_CONFIG_MAP, bundle_name
+from seawall_operator.tell import event_of
+from seawall_operator.work import Marks
+
+GATHER = 0.1
+"""What sidecars say is gathered for so long before it is written."""
+PLACES = 8
+"""Namespaces that are written at a time."""
+
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    """`leads` and `authority` are set from outside; `marks` are the namespaces to look at."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        meters: Meters,
+        moment: Callable[[str, float, Stored], Moment],
+        learn: Callable[[Object], None],
+    ) -> None:
+        """`moment`: what is known of a namespace now. `learn` is told what the API server made of what was written."""
+        self._kube = kube
+        self._meters = meters
+        self._moment = moment
+        self._learn = learn
+        self._bundles: dict[tuple[str, str], str] = {}
+        self._trusted: dict[str, str] = {}
+        self._counted: dict[Identity, float] = {}
+        self._writing: dict[str, bool] = {}
+        self._places = asyncio.Semaphore(PLACES)
+        self.marks = Marks(GATHER)
+        self.leads = False
+        self.authority = ""
+
+    def stored_are(self, config_maps: Iterable[Object]) -> None:
+        """All of the operator's ConfigMaps, as they are in the cluster."""
+        self._bundles, self._trusted = {}, {}
+        for one in config_maps:
+            self._stored(one)
+
+    def forget(self, key: Identity) -> None:
+        self._counted.pop(key, None)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for namespace in sorted(await self.marks.take()):
+                    if namespace in self._writing:
+                        self._writing[namespace] = True  # and once more
+                    else:
+                        self._writing[namespace] = False
+                        tasks.create_task(self._in_turn(namespace))
+
+    async def _in_turn(self, namespace: str) -> None:
+        async with self._places:
+            if self.leads:
+                await self._write(namespace)
+        if self._writing.pop(namespace):
+            self.marks.add([namespace])
+
+    async def _write(self, namespace: str) -> None:
+        plan = self._plan(namespace)
+        for key in plan.too_large:
+            self._meters.too_large()
+            log.error("the bundle of %s/%s is too large for a ConfigMap: new pods wait for the operator", *key)
+        try:
+            for step in plan.steps:
+                if not self.leads:
+                    return
+                await self._carry_out(step)
+        except ApiError as error:
+            self._meters.failed(error.reason or str(error.status))
+            log.warning("namespace %r could not be written: %s", namespace, error)
+            self.marks.again(namespace)
+            return
+        self.marks.good(namespace)
+        self._counted.update(dict.fromkeys(plan.counted, asyncio.get_running_loop().time()))
+        if plan.again is not None:
+            self.marks.later(namespace, plan.again)
+
+    def _plan(self, namespace: str) -> Plan:
+        stored = Stored(self._bundles, self._counted, self.authority, self._trusted)
+        return reconcile(namespace, self._moment(namespace, asyncio.get_running_loop().time(), stored))
+
+    async def _carry_out(self, step: Step) -> None:
+        try:
+            match step:
+                case Tell():
+                    await self._kube.create(event_of(step, datetime.now(UTC)))
+                case Delete():
+                    await self._kube.delete(step.kind, step.namespace, step.name)
+                    self._bundles.pop((step.namespace, step.name.removeprefix(bundle_name(""))), None)
+                case Apply():
+                    answer = await self._kube.apply(step.body, status=step.status)
+                    (self._stored if answer.get("kind") == "ConfigMap" else self._learn)(answer)
+        except ApiError as error:
+            # Gone meanwhile, or going: its deletion comes by the watch.
+            if not error.gone and not (error.status == 403 and "being terminated" in str(error)):
+                raise
+
+    def _stored(self, config_map: Object) -> None:
+        metadata = config_map["metadata"]
+        revision = (metadata.get("annotations") or {}).get(REVISION, "")
+        profile = metadata["name"].removeprefix(bundle_name(""))
+        if metadata["name"] == CA_CONFIG_MAP:
+            self._trusted[metadata["namespace"]] = revision
+        elif metadata["name"] == bundle_name(profile):
+            self._bundles[metadata["namespace"], profile] = revision

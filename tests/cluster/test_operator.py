@@ -1,0 +1,251 @@
+"""The operator beside a real API server: what is applied comes out of it, and what came of it can be read."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from ssl import create_default_context
+from typing import Any
+
+import httpx
+import pytest
+from kube import Cluster
+from kube_objects import policy, route, upstream
+from operating import Operating, operating
+from ports import free_port
+
+from seawall.policy.bundle import unpack
+
+WAIT = "--timeout=20s"
+
+
+def plain(obj: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """As somebody applies it."""
+    meta = obj["metadata"]
+    kept = {"name": meta["name"], **({"namespace": namespace} if "namespace" in meta else {})}
+    return {**obj, "metadata": kept}
+
+
+async def apply(kube: Cluster, namespace: str, *objects: dict[str, Any]) -> None:
+    done = await asyncio.to_thread(kube.apply, *(plain(obj, namespace) for obj in objects))
+    assert done.returncode == 0, done.stderr
+
+
+async def kubectl(kube: Cluster, *words: str) -> str:
+    return await asyncio.to_thread(kube.kubectl, *words)
+
+
+async def wait_for(kube: Cluster, namespace: str, condition: str, name: str) -> None:
+    await kubectl(kube, "wait", "-n", namespace, f"--for=condition={condition}", name, WAIT)
+
+
+@pytest.fixture
+async def operator(kube: Cluster, tmp_path: Path) -> AsyncIterator[Operating]:
+    async with operating(kube, tmp_path) as running:
+        yield running
+        assert await running.stop() == 0
+
+
+@pytest.fixture
+def namespace(kube: Cluster) -> str:
+    return kube.namespace(f"t-{secrets.token_hex(4)}")
+
+
+class Pod:
+    """Polls as a sidecar does, with a real token."""
+
+    def __init__(self, client: httpx.AsyncClient, token: str, url: str) -> None:
+        self.client, self.token, self.url = client, token, url
+
+    async def poll(self, running: str = "", **headers: str) -> httpx.Response:
+        known = {"If-None-Match": f'"{running}"'} if running else {}
+        return await self.client.get(self.url, headers={"Authorization": f"Bearer {self.token}", **known, **headers})
+
+
+MakePod = Callable[..., Awaitable[Pod]]
+
+
+@pytest.fixture
+async def pods(kube: Cluster, operator: Operating) -> AsyncIterator[MakePod]:
+    async with httpx.AsyncClient(verify=create_default_context(cafile=operator.ca_file), timeout=40) as client:
+
+        async def pod(namespace: str, audience: str = "seawall-operator", of: str = "") -> Pod:
+            """`of`: the namespace whose bundle it asks for."""
+            token = await kubectl(kube, "create", "token", "default", "-n", namespace, "--audience", audience)
+            return Pod(client, token, f"{operator.url}/v1/bundles/{of or namespace}/default")
+
+        yield pod
+
+
+async def test_what_is_applied_is_accepted_merged_and_programmed(
+    kube: Cluster, operator: Operating, namespace: str
+) -> None:
+    await apply(kube, namespace, upstream(), route(), policy(retry={"attempts": 5}))
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    await wait_for(kube, namespace, "Ready", "upstream/a")
+    await wait_for(kube, namespace, "Accepted", "resiliencepolicy/p")
+    await wait_for(kube, namespace, "Programmed", "effectivepolicy/chat")
+    status = kube.get("-n", namespace, "effectivepolicy", "chat")["status"]
+    fields = {one["path"]: (one["value"], one["source"]) for one in status["fields"]}
+    assert fields["rules[0].retry.attempts"] == (5, f"ResiliencePolicy {namespace}/p defaults")
+    printed = kube.kubectl("get", "ar", "-n", namespace).splitlines()
+    assert printed[0].split() == ["NAME", "ACCEPTED", "PROGRAMMED", "REV", "SYNCED", "AGE"]
+    assert printed[1].split()[:5] == ["chat", "True", "True", status["revision"], "0/0"]
+    assert kube.get("-n", namespace, "configmap", "seawall-bundle-default")["binaryData"]
+
+
+async def test_a_wrong_edit_is_told_and_the_last_good_one_stays(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod
+) -> None:
+    await apply(kube, namespace, upstream(), route(retry={"attempts": 4}))
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    pod = await pods(namespace)
+    # Good by itself, so that the API server takes it: the two meet only when they are merged.
+    await apply(kube, namespace, policy("cut", level="overrides", timeouts={"request": "5s"}))
+    await apply(kube, namespace, route(retry={"attempts": 4}, timeouts={"backendRequest": "9s"}))
+    await wait_for(kube, namespace, "Accepted=False", "agentroute/chat")
+    bundle = unpack((await pod.poll()).content)
+    assert bundle.policy.routes[0].rules[0].settings.timeouts.request == 5.0
+    events = kube.kubectl("events", "-n", namespace, "--for", "agentroute/chat")
+    assert "Warning" in events and "Invalid" in events and "backendRequest" in events
+
+
+async def test_the_bundle_of_another_namespace_or_audience_is_not_given(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod
+) -> None:
+    pod = await pods(namespace)
+    assert (await pod.poll()).status_code == 200
+    assert (await (await pods("kube-system", of=namespace)).poll()).status_code == 403
+    assert (await (await pods(namespace, audience="https://kubernetes.default.svc")).poll()).status_code == 401
+    assert (await pod.client.get(pod.url)).status_code == 401
+    assert (await pod.client.get(pod.url, headers={"Authorization": "Bearer nonsense"})).status_code == 401
+
+
+async def test_a_poll_is_answered_by_the_next_edit_and_programmed_by_the_next_poll(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod
+) -> None:
+    await apply(kube, namespace, upstream(), route())
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    pod = await pods(namespace)
+    first = (await pod.poll()).headers["ETag"].strip('"')
+    waiting = asyncio.create_task(pod.poll(first))
+    await asyncio.sleep(0.5)
+    began = time.monotonic()
+    await apply(kube, namespace, route(retry={"attempts": 7}))
+    answer = await waiting
+    assert time.monotonic() - began < 3.0
+    second = unpack(answer.content)
+    assert second.policy.routes[0].rules[0].settings.retry.attempts == 7
+    programmed = asyncio.create_task(wait_for(kube, namespace, "Programmed", "agentroute/chat"))
+    await asyncio.sleep(1.5)
+    assert not programmed.done(), "it is sent, but nobody runs it"
+    acknowledging = asyncio.create_task(pod.poll(second.revision))
+    await programmed
+    acknowledging.cancel()
+
+
+async def test_what_a_sidecar_refuses_is_said_of_the_route(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod
+) -> None:
+    await apply(kube, namespace, upstream(), route())
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    pod = await pods(namespace)
+    revision = (await pod.poll()).headers["ETag"].strip('"')
+    refusing = asyncio.create_task(
+        pod.poll("", **{"X-Seawall-Refused": revision, "X-Seawall-Error": "dialect%3A%20not%20known"})
+    )
+    await kubectl(kube, "wait", "-n", namespace, "--for=condition=Programmed=False", "agentroute/chat", WAIT)
+    conditions = kube.get("-n", namespace, "agentroute", "chat")["status"]["conditions"]
+    found = next(one for one in conditions if one["type"] == "Programmed")
+    assert (found["reason"], found["message"]) == ("Rejected", "1 of 1 sidecars refused it: dialect: not known")
+    refusing.cancel()
+
+
+async def test_an_effective_policy_is_collected_with_its_route(
+    kube: Cluster, operator: Operating, namespace: str
+) -> None:
+    await apply(kube, namespace, upstream(), route())
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    await kubectl(kube, "get", "-n", namespace, "effectivepolicy/chat")
+    await kubectl(kube, "delete", "-n", namespace, "agentroute", "chat")
+    await kubectl(kube, "wait", "-n", namespace, "--for=delete", "effectivepolicy/chat", WAIT)
+
+
+async def test_users_objects_get_no_finalizers_and_no_annotations(
+    kube: Cluster, operator: Operating, namespace: str
+) -> None:
+    await apply(kube, namespace, upstream(), route())
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    for kind, name in (("upstream", "a"), ("agentroute", "chat")):
+        metadata = kube.get("-n", namespace, kind, name)["metadata"]
+        assert "finalizers" not in metadata and "annotations" not in metadata
+
+
+async def test_an_operator_that_starts_anew_goes_on_where_the_last_one_was(
+    kube: Cluster, tmp_path: Path, namespace: str
+) -> None:
+    async with operating(kube, tmp_path) as first:
+        await apply(kube, namespace, upstream(), route())
+        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+        assert await first.stop() == 0
+    before = json.dumps(kube.get("-n", namespace, "agentroute", "chat"), sort_keys=True)
+    async with operating(kube, tmp_path) as second:
+        await apply(kube, namespace, route("other"))
+        await wait_for(kube, namespace, "Programmed", "agentroute/other")
+        assert await second.stop() == 0
+    after = kube.get("-n", namespace, "agentroute", "chat")
+    assert after["status"]["revision"] != json.loads(before)["status"]["revision"]
+    assert [c["lastTransitionTime"] for c in after["status"]["conditions"]] == [
+        c["lastTransitionTime"] for c in json.loads(before)["status"]["conditions"]
+    ]
+
+
+async def test_of_two_replicas_one_writes_and_the_other_takes_over(
+    kube: Cluster, tmp_path: Path, namespace: str
+) -> None:
+    async with operating(kube, tmp_path, "--identity", "one") as one:
+        await apply(kube, namespace, upstream(), route())
+        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+        async with operating(kube, tmp_path, "--identity", "two") as two:
+            async with httpx.AsyncClient() as client:
+                metrics = (await client.get(f"{two.admin_url}/metrics")).text
+            assert "seawall_operator_leader 0.0" in metrics
+            assert await one.stop() == 0
+            await apply(kube, namespace, route("next"))
+            await wait_for(kube, namespace, "Programmed", "agentroute/next")
+            assert await two.stop() == 0
+
+
+async def test_what_a_sidecar_tells_a_replica_that_does_not_write_counts_too(
+    kube: Cluster, tmp_path: Path, namespace: str
+) -> None:
+    token = tmp_path / "peer-token"
+    token.write_text(kube.kubectl("create", "token", "default", "-n", "kube-system", "--audience=seawall-operator"))
+    port = free_port()
+    options = ["--peer-token", str(token), "--ca", str(tmp_path / "operator-ca.pem"), "--url", "https://localhost:1"]
+    first = [*options, "--identity", "one", "--advertise", f"https://127.0.0.1:{port}"]
+    async with operating(kube, tmp_path, *first, port=port) as leader:
+        await apply(kube, namespace, upstream(), route())
+        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+        async with operating(kube, tmp_path, *options, "--identity", "two") as other:
+            tls = create_default_context(cafile=other.ca_file)
+            async with httpx.AsyncClient(verify=tls, timeout=40) as client:
+                mine = await kubectl(kube, "create", "token", "default", "-n", namespace, "--audience=seawall-operator")
+                pod = Pod(client, mine, f"{other.url}/v1/bundles/{namespace}/default")
+                polling = asyncio.create_task(pod.poll("sha256:older", **{"X-Seawall-Refused": "none"}))
+                await kubectl(
+                    kube, "wait", "-n", namespace, "--for=condition=Programmed=False", "agentroute/chat", WAIT
+                )
+                revision = (await polling).headers["ETag"].strip('"')
+                polling = asyncio.create_task(pod.poll(revision))
+                await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+                conditions = kube.get("-n", namespace, "agentroute", "chat")["status"]["conditions"]
+                assert {c["type"]: c["reason"] for c in conditions}["Programmed"] == "Programmed"
+                # An agent's pod cannot speak for others.
+                forged = await client.post(
+                    f"{leader.url}/v1/reports", json=[], headers={"Authorization": f"Bearer {mine}"}
+                )
+                assert forged.status_code == 403
+                polling.cancel()

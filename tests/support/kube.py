@@ -1,0 +1,194 @@
+"""A Kubernetes control plane of the tests' own on free ports of 127.0.0.1: etcd, an API server and its controllers, and
+the real kubectl to speak with it. No nodes: pods are objects here. Stopped with the test run, whatever its end.
+"""
+
+import csv
+import ctypes
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from kubernetes_binaries import binaries
+from ports import free_port
+
+READY_SECONDS = 60.0
+_ISSUER = "https://kubernetes.default.svc"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running control plane. `kubeconfig` is an administrator's."""
+
+    url: str
+    kubeconfig: Path
+    ca_file: Path
+    folder: Path
+    kubectl_path: Path
+    token: str
+    ready_after: float
+    """Seconds from the start of etcd."""
+
+    def kubectl(self, *words: str, stdin: str = "", check: bool = True, seconds: float = 30.0) -> str:
+        """What it prints; with `check` it must succeed."""
+        done = self.run(*words, stdin=stdin, seconds=seconds)
+        if check:
+            assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    def run(self, *words: str, stdin: str = "", seconds: float = 30.0) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
+        command = [str(self.kubectl_path), *words]
+        return subprocess.run(
+            command, input=stdin, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+
+    def apply(self, *objects: Mapping[str, Any], words: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+        """`kubectl apply --server-side` of plain objects."""
+        text = "\n---\n".join(json.dumps(one) for one in objects)
+        return self.run("apply", "--server-side", "--force-conflicts", "-f", "-", *words, stdin=text)
+
+    def get(self, *words: str) -> Any:
+        return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def namespace(self, name: str) -> str:
+        """A new one, with what its controllers put there."""
+        self.kubectl("create", "namespace", name)
+        self.furnished(name)
+        return name
+
+    def furnished(self, namespace: str) -> None:
+        """Wait for the service account that pods have."""
+        self.kubectl("wait", "-n", namespace, "--for=create", "serviceaccount/default", "--timeout=20s")
+
+
+def _end_with_parent() -> None:
+    """In the child: a test run that is killed leaves nothing behind (Linux; elsewhere it would)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@dataclass
+class _Processes:
+    folder: Path
+    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def start(self, program: Path, *options: str) -> "subprocess.Popen[bytes]":
+        with (self.folder / f"{program.name}.log").open("wb") as log:
+            # Of a group of its own: a ctrl-C of the test run must not end it before the tests have.
+            process = subprocess.Popen(
+                [str(program), *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        for process in reversed(self.started):
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def cluster(*, controllers: bool = True) -> Iterator[Cluster]:
+    """Start one and wait until it is ready. `controllers`: garbage collection, namespaces, service accounts."""
+    programs = binaries()
+    folder = Path(tempfile.mkdtemp(prefix="seawall-kube-"))
+    processes = _Processes(folder)
+    try:
+        yield _start(programs, processes, controllers=controllers)
+    except BaseException:
+        for log in sorted(folder.glob("*.log")):
+            tail = log.read_text(errors="replace")[-1500:]
+            print(f"--- {log.name}\n{tail}", file=sys.stderr)
+        raise
+    finally:
+        processes.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(programs: Mapping[str, Path], processes: _Processes, *, controllers: bool) -> Cluster:
+    folder = processes.folder
+    token = secrets.token_hex(16)
+    _write_keys(folder, token)
+    began = time.monotonic()
+    etcd_port, peer_port, port = free_port(), free_port(), free_port()
+    client, peer = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
+    processes.start(
+        programs["etcd"], "--data-dir", "etcd", "--unsafe-no-fsync", "--log-level=error",
+        f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+    )  # fmt: skip
+    server = processes.start(
+        programs["kube-apiserver"], f"--etcd-servers={client}", "--bind-address=127.0.0.1", f"--secure-port={port}",
+        "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--tls-cert-file=server.pem",
+        "--tls-private-key-file=server.pem", "--client-ca-file=ca.pem", "--token-auth-file=tokens.csv",
+        "--authorization-mode=Node,RBAC", "--service-account-key-file=sa.pub",
+        "--service-cluster-ip-range=10.96.0.0/16", "--service-account-signing-key-file=sa.key",
+        f"--service-account-issuer={_ISSUER}",
+        f"--api-audiences={_ISSUER}",
+    )  # fmt: skip
+    url = f"https://127.0.0.1:{port}"
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(json.dumps(_kubeconfig(url, folder / "ca.pem", token)))
+    kubeconfig.chmod(0o600)
+    found = Cluster(url, kubeconfig, folder / "ca.pem", folder, programs["kubectl"], token, 0.0)
+    while found.run("get", "--raw", "/readyz").stdout != "ok":
+        assert server.poll() is None, "kube-apiserver ended at once"
+        assert time.monotonic() - began < READY_SECONDS, "kube-apiserver does not become ready"
+        time.sleep(0.1)
+    ready = time.monotonic() - began
+    if controllers:
+        processes.start(
+            programs["kube-controller-manager"], f"--kubeconfig={kubeconfig}", "--bind-address=127.0.0.1",
+            f"--secure-port={free_port()}", "--service-account-private-key-file=sa.key", "--root-ca-file=ca.pem",
+            "--leader-elect=false", "--use-service-account-credentials=true", "--allocate-node-cidrs=false",
+            f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",
+        )  # fmt: skip
+    return Cluster(url, kubeconfig, found.ca_file, folder, found.kubectl_path, token, ready)
+
+
+def _write_keys(folder: Path, token: str) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    served = authority.issue_cert("127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc")
+    served.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    (folder / "sa.key").write_bytes(key.private_bytes(*private))
+    public = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (folder / "sa.pub").write_bytes(key.public_key().public_bytes(*public))
+    with (folder / "tokens.csv").open("w", newline="") as file:
+        csv.writer(file).writerow([token, "admin", "admin", "system:masters"])
+
+
+def _kubeconfig(url: str, ca_file: Path, token: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority": str(ca_file)}}],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "current-context": "test",
+    }
