@@ -234,7 +234,8 @@ class Flight:
             # Also of a refusal its fields say whose it is.
             shared = isinstance(self._keep, Keep) and self._keep.fresh_seconds > 0
         elif ledger.fault is not None:
-            shared = ledger.fault.code in DETERMINISTIC_REFUSALS
+            # Where agents pay with keys of their own, what one may not have another may.
+            shared = ledger.fault.code in DETERMINISTIC_REFUSALS and not self.asking.settings.shared
         else:
             shared = isinstance(self._keep, Keep)
         if shared:

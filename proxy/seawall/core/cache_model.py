@@ -126,6 +126,9 @@ def keep_refusal(
     """Whether an upstream's own refusal is kept: only one that would be repeated, and only where the policy says for
     how long (`cache.negativeTtl`)."""
     why = _never(asked, headers, settings, whole, size)
+    if why is None and settings.shared:
+        # What one key may not have another may.
+        why = Why.PRIVATE
     if why is not None:
         return Pass(why)
     if fault.code not in DETERMINISTIC_REFUSALS or fault.status not in _REFUSED:

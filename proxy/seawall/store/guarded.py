@@ -103,6 +103,8 @@ class Guarded:
         self._bounds = bounds or Bounds()
         self._watch = watch
         self._rest = rest or Rest()
+        # Apart: a server that takes whatever is put but does not answer must not be asked by each call.
+        self._reads_rest = self._rest.another()
         self._instant = store.instant
         self._tasks: set[asyncio.Task[Any]] = set()
         self._queue: dict[bytes, Entry | None] = {}
@@ -176,7 +178,7 @@ class Guarded:
             self._skipped,
             self._dropped,
             len(self._queue),
-            self._rest.resting,
+            self._rest.resting or self._reads_rest.resting,
             self._last_error,
         )
 
@@ -202,10 +204,13 @@ class Guarded:
     def _begin(self, name: str, limit: float) -> _Ask | None:
         """None: the store is not to be asked now."""
         now = self._clock.now()
-        if len(self._tasks) >= _MOST_ASKED or not self._rest.allows(now):
+        if len(self._tasks) >= _MOST_ASKED or not self._rest_of(name).allows(now):
             self._skipped += 1
             return None
         return _Ask(name, now, limit)
+
+    def _rest_of(self, name: str) -> Rest:
+        return self._reads_rest if name == "get" else self._rest
 
     def _spawn(self, ask: _Ask, operation: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T | None]":
         task = asyncio.get_running_loop().create_task(self._run(ask, operation))
@@ -246,9 +251,9 @@ class Guarded:
             result = Result.SLOW
         self._counts[result] += 1
         if result in (Result.DOWN, Result.SLOW):
-            self._rest.bad(now)
+            self._rest_of(ask.name).bad(now)
         else:
-            self._rest.good()
+            self._rest_of(ask.name).good()
         if error or result is Result.SLOW:
             self._last_error = error or f"{ask.name} took longer than {ask.limit:g} s"
         if self._watch is not None:

@@ -26,6 +26,10 @@ class Rest:
         self._until = now + self._seconds
         return True
 
+    def another(self) -> "Rest":
+        """One with the same patience, for operations of another kind."""
+        return Rest(self._most, self._seconds)
+
     def good(self) -> None:
         self._failures = 0
 

@@ -13,6 +13,7 @@ from seawall.core.cache import (
     OnlyIfCached,
     Pass,
     Revalidate,
+    Scope,
     Stale,
     Stored,
     Why,
@@ -140,6 +141,9 @@ def test_only_refusals_that_would_be_repeated_are_kept(fault: Fault, kept: bool)
     if isinstance(found, Keep):
         assert (found.fresh_seconds, found.keep_seconds) == (10, 0)
     assert why(model.keep_refusal(Directives(), fault, [JSON], TTL)) in (Why.NO_LIFETIME, Why.STATUS)
+    # What one key may not have another may.
+    shared = CacheSettings(ttl=60, negative_ttl=10, scope=Scope.NAMESPACE)
+    assert why(model.keep_refusal(Directives(), fault, [JSON], shared)) is Why.PRIVATE
 
 
 def test_a_kept_refusal_is_given_while_it_is_fresh_and_never_in_an_outage() -> None:

@@ -15,6 +15,11 @@ from seawall.store.rest import Rest
 QUICK = Bounds(timeout=0.02, write_timeout=0.05, purge_timeout=0.2)
 
 
+async def until_written(guarded: Guarded) -> None:
+    while guarded.stats().queued:
+        await asyncio.sleep(0)
+
+
 class Moody:
     """A store far away that does as it is told: `mood` is awaited before each operation."""
 
@@ -192,6 +197,19 @@ async def test_a_store_that_is_down_is_asked_once_per_rest_only() -> None:
     for _ in range(3):
         await guarded.get(b"k")
     assert len(store.asked) == 9 and not guarded.stats().resting
+
+
+async def test_a_store_that_takes_answers_but_gives_none_is_left_alone_all_the_same() -> None:
+    store, clock = Moody(), Hands()
+    guarded = Guarded(store, clock, rest=Rest(failures=5, seconds=1.0))
+    for number in range(10):
+        store.error = Unavailable("reads fail")
+        assert await guarded.get(b"k") is None
+        store.error = None
+        guarded.put(b"%d" % number, entry())
+        await until_written(guarded)
+    assert store.asked.count("get") == 5
+    assert store.asked.count("put") == 10
 
 
 async def test_corrupt_answers_do_not_make_a_store_rest() -> None:
