@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from nothing_read import FACTS
 from openai import ContentFilterFinishReasonError, LengthFinishReasonError
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
@@ -22,12 +23,12 @@ USAGE = RequestUsage(
 
 def chat(**fields: Any) -> Asked:
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}
-    return CHAT.read(json.dumps(body).encode(), created=1_700_000_000, id_="0123456789")
+    return CHAT.read(json.dumps(body).encode(), FACTS, created=1_700_000_000, id_="0123456789")
 
 
 def responses(**fields: Any) -> Asked:
     body = {"model": "m", "input": "hi", **fields}
-    return RESPONSES.read(json.dumps(body).encode(), created=1_700_000_000, id_="0123456789")
+    return RESPONSES.read(json.dumps(body).encode(), FACTS, created=1_700_000_000, id_="0123456789")
 
 
 def said(*parts: ModelResponsePart, **fields: Any) -> ModelResponse:

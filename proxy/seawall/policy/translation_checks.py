@@ -10,9 +10,9 @@ from seawall.policy.effective import EffectiveBackend, EffectiveRule
 from seawall.policy.issues import FieldPath, Issue, did_you_mean
 from seawall.policy.located import Located
 
-AGENTS = frozenset({"OpenAI", "Anthropic"})
+AGENTS = frozenset({"OpenAI", "AzureOpenAI", "Anthropic", "Gemini"})
 """What agents may speak where another dialect is asked in its place."""
-PROVIDERS = AGENTS | {"AzureOpenAI", "Bedrock", "Gemini"}
+PROVIDERS = AGENTS | {"Bedrock"}
 """What may be asked."""
 _KEY = {"": "use auth: {type: APIKey, keyFile: ...}", "Bedrock": "use auth: {type: AWSSigV4}"}
 """Credentials of one's own, by dialect."""

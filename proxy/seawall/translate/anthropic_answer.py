@@ -7,7 +7,6 @@ conversation with thinking that it has not signed itself.
 from typing import Any
 
 from pydantic_ai.messages import (
-    INVALID_JSON_KEY,
     ModelResponse,
     ModelResponsePart,
     TextPart,
@@ -15,9 +14,8 @@ from pydantic_ai.messages import (
     ToolCallPart,
 )
 from pydantic_ai.usage import RequestUsage
-from pydantic_core import from_json
 
-from seawall.translate.answer import encoded, finish
+from seawall.translate.answer import arguments_object, encoded, finish
 from seawall.translate.anthropic_content import REDACTED
 from seawall.translate.calls import fitting
 from seawall.translate.types import Asked
@@ -96,21 +94,6 @@ def is_redacted(part: ThinkingPart) -> bool:
     return part.id == REDACTED and bool(signature(part))
 
 
-def _input(args: object) -> dict[str, Any]:
-    """A call's arguments as an object. Those of an answer that was cut off end where it did, as the SDK reads them in
-    a stream."""
-    if isinstance(args, dict):
-        return args
-    if not isinstance(args, str) or not args.strip():
-        return {}
-    try:
-        found = from_json(args, allow_partial=True)
-    except ValueError:
-        found = args
-    # No object at all: so that the agent's own check of the arguments tells what the model said.
-    return found if isinstance(found, dict) else {INVALID_JSON_KEY: args}
-
-
 def _stop_reason(response: ModelResponse, own: object) -> str:
     calls = any(isinstance(part, ToolCallPart) for part in response.parts)
     if own in _OWN_REASONS and isinstance(own, str):
@@ -137,7 +120,7 @@ def _block(part: ModelResponsePart) -> dict[str, Any] | None:
                 "type": "tool_use",
                 "id": fitting(part.tool_call_id),
                 "name": part.tool_name,
-                "input": _input(part.args),
+                "input": arguments_object(part.args),
             }
         case _:
             return None

@@ -23,8 +23,8 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from seawall.translate.anthropic_fields import Fields
 from seawall.translate.calls import Calls
+from seawall.translate.fields import Fields
 
 ANTHROPIC = "anthropic"
 """How pydantic-ai calls the provider whose signatures on thinking are Anthropic's own."""

@@ -7,6 +7,7 @@ from pydantic_ai.messages import ModelResponse
 from seawall.translate import anthropic_answer, anthropic_request
 from seawall.translate.anthropic_stream import MessagesStream
 from seawall.translate.types import Asked, StreamWriter
+from seawall.types import Facts
 
 
 class AnthropicMessages:
@@ -14,7 +15,7 @@ class AnthropicMessages:
 
     operation = "messages"
 
-    def read(self, body: bytes, *, created: int, id_: str) -> Asked:
+    def read(self, body: bytes, facts: Facts, *, created: int, id_: str) -> Asked:
         return anthropic_request.read(body, created=created, id_=id_)
 
     def whole(self, asked: Asked, response: ModelResponse, model: str) -> bytes:

@@ -10,11 +10,11 @@ from pydantic_ai.messages import InstructionPart
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.profiles.anthropic import AnthropicEffort
-from pydantic_ai.settings import ThinkingEffort
 from pydantic_ai.tools import ToolDefinition
 
 from seawall.translate.anthropic_content import HARMLESS, Conversation, texts
-from seawall.translate.anthropic_fields import Fields
+from seawall.translate.fields import Fields
+from seawall.translate.thinking import effort_of
 from seawall.translate.types import Asked
 
 if TYPE_CHECKING:
@@ -35,13 +35,6 @@ LEFT_OUT_OF_TOOLS: Mapping[str, str] = {
 }
 """Likewise of a tool's definition."""
 
-# Whatever is budgeted up to so many tokens of thinking is that effort; pydantic-ai's own map, read the other way.
-_BUDGETS: tuple[tuple[int, ThinkingEffort], ...] = (
-    (1024, "minimal"),
-    (2048, "low"),
-    (10000, "medium"),
-    (16384, "high"),
-)
 _Thinking = Union["BetaThinkingConfigAdaptiveParam", "BetaThinkingConfigEnabledParam"]
 
 _EFFORTS: Mapping[str, AnthropicEffort] = {effort: effort for effort in get_args(AnthropicEffort)}
@@ -119,7 +112,7 @@ def _thinking(top: Fields, settings: "AnthropicModelSettings") -> None:
             settings["anthropic_thinking"] = _shown(given, {"type": "adaptive"})
         case "enabled":
             budget = given.need("budget_tokens", int, 1024)
-            settings["thinking"] = next((effort for most, effort in _BUDGETS if budget <= most), "xhigh")
+            settings["thinking"] = effort_of(budget)
             settings["anthropic_thinking"] = _shown(given, {"type": "enabled", "budget_tokens": budget})
         case kind:
             given.refuse("type", f"{kind} is a mode of the provider's own")

@@ -40,6 +40,16 @@ class Calls:
         earlier.append(_Call(name, id_))
         return id_
 
+    def answer_by_name(self, name: str) -> str | None:
+        """The id of the first call of a tool that has no result yet; None where there is none. For dialects whose
+        calls and results need not have ids."""
+        for calls in self._made.values():
+            for call in calls:
+                if call.name == name and not call.answered:
+                    call.answered = True
+                    return call.id_
+        return None
+
     def answer(self, given: str) -> tuple[str, str] | None:
         """The name of the call that a result belongs to, and the id that it goes by; None where there is no such call.
         Of several with one id it is the first without a result."""

@@ -21,19 +21,27 @@ Problem = Callable[[Fault], bytes]
 
 
 class Exchange:
-    """See `answer.Source`. `cleaning` takes the tasks that let go of a stream which is given up."""
+    """See `answer.Source`. kind: a stream's content type. cleaning: takes the tasks that let go of a stream which is
+    given up."""
 
     reason = b""
     agents_seconds = 0.0
     end = None
 
     def __init__(
-        self, asking: Asking, asked: Asked, side: AgentSide, problem: Problem, cleaning: set[asyncio.Task[None]]
+        self,
+        asking: Asking,
+        asked: Asked,
+        side: AgentSide,
+        kind: bytes,
+        problem: Problem,
+        cleaning: set[asyncio.Task[None]],
     ) -> None:
         self._asking = asking
         self._wire = asking.wire
         self._asked = asked
         self._side = side
+        self._kind = kind
         self._problem = problem
         self._cleaning = cleaning
         self._body = b""
@@ -118,7 +126,7 @@ class Exchange:
         if fault is not None:
             return self._failed(fault)
         self._answering = answering
-        self.status, self.headers = 200, [(b"content-type", b"text/event-stream; charset=utf-8")]
+        self.status, self.headers = 200, [(b"content-type", self._kind + b"; charset=utf-8")]
         return None
 
     def _failed(self, fault: Fault) -> Fault | None:

@@ -4,6 +4,7 @@ from pydantic_ai.messages import ModelResponse
 
 from seawall.translate import openai_chat_answer, openai_chat_request
 from seawall.translate.types import Asked, StreamWriter
+from seawall.types import Facts
 
 
 class OpenAIChat:
@@ -11,8 +12,8 @@ class OpenAIChat:
 
     operation = "chat"
 
-    def read(self, body: bytes, *, created: int, id_: str) -> Asked:
-        return openai_chat_request.read(body, created=created, id_=id_)
+    def read(self, body: bytes, facts: Facts, *, created: int, id_: str) -> Asked:
+        return openai_chat_request.read(body, facts, created=created, id_=id_)
 
     def whole(self, asked: Asked, response: ModelResponse, model: str) -> bytes:
         return openai_chat_answer.whole(asked, response, model)

@@ -18,9 +18,17 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from seawall.translate.answer import arguments, encoded, finish, rest, untold
+from seawall.translate.answer import (
+    arguments,
+    encoded,
+    finish,
+    measured,
+    reasoning_tokens,
+    refusal,
+    rest,
+    untold,
+)
 from seawall.translate.calls import fitting
-from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
 
 _FINISH = {"length": "length", "content_filter": "content_filter", "error": "length"}

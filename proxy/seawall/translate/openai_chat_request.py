@@ -21,6 +21,7 @@ from seawall.translate.openai_parts import (
 )
 from seawall.translate.openai_turns import Turns, joined
 from seawall.translate.types import Asked
+from seawall.types import Facts
 
 CARRIED = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages", "modalities",
@@ -51,7 +52,7 @@ _TEXT = {"text": "text"}
 _SAID = {"text": "text", "refusal": "refusal"}
 
 
-def read(body: bytes, *, created: int, id_: str) -> Asked:
+def read(body: bytes, facts: Facts, *, created: int, id_: str) -> Asked:
     """See `AgentSide.read`."""
     found = Findings()
     request = opened(found, body, CARRIED, HARMLESS, UNFIT)
@@ -68,7 +69,7 @@ def read(body: bytes, *, created: int, id_: str) -> Asked:
     if not messages:
         found.refuse("messages", "empty")
     return Asked(
-        model=_model(found, request),
+        model=settings_.model(found, request, facts),
         stream=stream,
         messages=messages,
         settings=_settings(found, request, tools),
@@ -78,13 +79,6 @@ def read(body: bytes, *, created: int, id_: str) -> Asked:
         created=created,
         id_=id_,
     )
-
-
-def _model(found: Findings, request: Json) -> str:
-    model = found.take(request, "model", str)
-    if not model:
-        found.refuse("model", "missing")
-    return model or ""
 
 
 def _tool(found: Findings, at: str, tool: Json) -> ToolDefinition | None:

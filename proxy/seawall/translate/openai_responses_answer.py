@@ -8,9 +8,8 @@ from typing import Any, Literal
 from pydantic_ai.messages import ModelResponse, ModelResponsePart, TextPart, ToolCallPart
 from pydantic_ai.usage import RequestUsage
 
-from seawall.translate.answer import arguments, encoded, finish
+from seawall.translate.answer import arguments, encoded, finish, measured, reasoning_tokens, refusal
 from seawall.translate.calls import fitting
-from seawall.translate.openai_answer import measured, reasoning_tokens, refusal
 from seawall.translate.types import Asked
 
 Kind = Literal["message", "refusal", "function_call"]

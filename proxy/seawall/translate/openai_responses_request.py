@@ -15,6 +15,7 @@ from seawall.translate.openai_parts import Findings, Json, opened, quoted
 from seawall.translate.openai_responses_input import items
 from seawall.translate.openai_turns import Turns
 from seawall.translate.types import Asked
+from seawall.types import Facts
 
 CARRIED = frozenset({
     "background", "include", "input", "instructions", "max_output_tokens", "model", "parallel_tool_calls",
@@ -61,7 +62,7 @@ _ECHOED = (
 )  # fmt: skip
 
 
-def read(body: bytes, *, created: int, id_: str) -> Asked:
+def read(body: bytes, facts: Facts, *, created: int, id_: str) -> Asked:
     """See `AgentSide.read`."""
     found = Findings()
     request = opened(found, body, CARRIED, HARMLESS, UNFIT)
@@ -77,11 +78,8 @@ def read(body: bytes, *, created: int, id_: str) -> Asked:
     items(found, request.get("input"), turns)
     if not request.get("input"):
         found.refuse("input", "empty")
-    model = found.take(request, "model", str)
-    if not model:
-        found.refuse("model", "missing")
     return Asked(
-        model=model or "",
+        model=settings_.model(found, request, facts),
         stream=found.take(request, "stream", bool) or False,
         messages=turns.messages(),
         settings=_settings(found, request, text, tools),

@@ -17,8 +17,7 @@ from pydantic_ai.messages import (
     ToolCallPartDelta,
 )
 
-from seawall.translate.answer import ReplacedError, arguments, encoded, rest, untold
-from seawall.translate.openai_answer import refusal
+from seawall.translate.answer import ReplacedError, arguments, encoded, refusal, rest, untold
 from seawall.translate.openai_responses_answer import Item, Status, beginning, called, finished, last_status, status_of
 from seawall.translate.types import Asked
 

@@ -13,6 +13,7 @@ from pydantic_ai.settings import ToolChoice, ToolOrOutput
 from pydantic_ai.tools import ToolDefinition
 
 from seawall.translate.openai_parts import Findings, Json, quoted
+from seawall.types import Facts
 
 TIERS = frozenset({"auto", "default", "flex", "priority"})
 """Of `service_tier`: those that pydantic-ai has for every provider."""
@@ -163,6 +164,14 @@ def _schema(found: Findings, at: str, format_: Json, form: Form) -> OutputObject
         description=found.take(spec, "description", str, where),
         strict=found.take(spec, "strict", bool, where),
     )
+
+
+def model(found: Findings, request: Json, facts: Facts) -> str:
+    """Azure's agents may name theirs in the path alone."""
+    named: str = found.take(request, "model", str) or facts.model
+    if not named:
+        found.refuse("model", "missing")
+    return named
 
 
 def common(found: Findings, request: Json, settings: dict[str, object]) -> None:

@@ -17,6 +17,7 @@ from seawall.reply import problem_for
 from seawall.runtime import Candidate, Target
 from seawall.translate.anthropic_messages import AnthropicMessages
 from seawall.translate.exchange import Exchange
+from seawall.translate.gemini_generate import GeminiGenerate
 from seawall.translate.openai_chat import OpenAIChat
 from seawall.translate.openai_responses import OpenAIResponses
 from seawall.translate.provider import Place, Provider
@@ -26,7 +27,10 @@ from seawall.upstream.pool import Pool
 _SIDES: dict[tuple[str, str], AgentSide] = {
     ("OpenAI", "chat"): OpenAIChat(),
     ("OpenAI", "responses"): OpenAIResponses(),
+    ("AzureOpenAI", "chat"): OpenAIChat(),
+    ("AzureOpenAI", "responses"): OpenAIResponses(),
     ("Anthropic", "messages"): AnthropicMessages(),
+    ("Gemini", "generate"): GeminiGenerate(),
 }
 """By an agent's dialect and operation."""
 
@@ -80,12 +84,14 @@ class Translator(foreign.Translator):
             told = problem_for(fault, call.id, upstream=candidate.upstream.name, attempts=number)
             return call.plan.dialect.error(call.facts, told)
 
-        return Exchange(asking, asked, side, problem, self._cleaning)
+        kind = call.plan.dialect.stream_type(call.facts)
+        return Exchange(asking, asked, side, kind, problem, self._cleaning)
 
     def _asked(self, call: Call, side: AgentSide) -> Asked:
         asked = self._read.get(call)
         if asked is None:
-            asked = side.read(call.body.data, created=int(self._clock.wall()), id_=call.id.removeprefix("sw_"))
+            id_ = call.id.removeprefix("sw_")
+            asked = side.read(call.body.data, call.facts, created=int(self._clock.wall()), id_=id_)
             self._read[call] = asked
         return asked
 

@@ -57,17 +57,26 @@ def test_there_is_no_translation_to_and_from_any_http() -> None:
     refs = [{"name": "a"}, {"name": "b", "priority": 1}]
     found = one(*documents, route(rule("/v1", *refs)))
     assert found[:2] == ("error", "spec.rules[0].backendRefs[1].name")
-    assert "translation is from Anthropic and OpenAI to Anthropic, AzureOpenAI, Bedrock, Gemini and OpenAI" in found[3]
+    assert (
+        "translation is from Anthropic, AzureOpenAI, Gemini and OpenAI to Anthropic, AzureOpenAI, Bedrock, Gemini and OpenAI"
+        in found[3]
+    )
 
 
-def test_gemini_may_be_asked_and_is_not_spoken_by_agents() -> None:
-    asked = upstream(), upstream("b", dialect="Gemini", **KEY)
-    refs = [{"name": "a"}, {"name": "b", "priority": 1, "model": "gemini-2.5-flash"}]
-    policy = load(*asked, route(rule("/v1", *refs))).policy
-    assert policy is not None and policy.translated == {"Gemini"}
-    spoken = upstream(dialect="Gemini"), upstream("b", **KEY)
-    found = one(*spoken, route(rule("/v1", *refs)))
-    assert "the rule's agents speak Gemini" in found[2]
+@pytest.mark.parametrize("dialect", ["AzureOpenAI", "Gemini"])
+def test_gemini_and_azure_may_be_asked_and_spoken_by_agents(dialect: str) -> None:
+    refs = [{"name": "a"}, {"name": "b", "priority": 1, "model": "m"}]
+    policy = load(upstream(), upstream("b", dialect=dialect, **KEY), route(rule("/v1", *refs))).policy
+    assert policy is not None and policy.translated == {dialect}
+    policy = load(upstream(dialect=dialect), upstream("b", **KEY), route(rule("/v1", *refs))).policy
+    assert policy is not None and policy.translated == {"OpenAI"}
+
+
+def test_bedrock_may_be_asked_and_is_not_spoken_by_agents() -> None:
+    refs = [{"name": "a"}, {"name": "b", "priority": 1, "model": "m"}]
+    bedrock = upstream(dialect="Bedrock", auth={"type": "AWSSigV4"})
+    found = issues(bedrock, upstream("b", **KEY), route(rule("/v1", *refs)))
+    assert ["the rule's agents speak Bedrock" in issue[2] for issue in found].count(True) == 1
 
 
 def test_a_dialect_that_nobody_speaks_is_an_error() -> None:

@@ -13,6 +13,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from asking import open_stream
 from harness import lab as running_lab
+from nothing_read import FACTS
 from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.anthropic import AnthropicModel
@@ -48,7 +49,7 @@ class Proxy(httpx2.AsyncBaseTransport):
         self._model = model
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        asked = SIDE.read(await request.aread(), created=1, id_="01")
+        asked = SIDE.read(await request.aread(), FACTS, created=1, id_="01")
         assert asked.unfit == ()
         asking = self._provider.asking(self._model, stream=asked.stream)
         if not asked.stream:

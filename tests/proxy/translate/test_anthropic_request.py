@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nothing_read import FACTS
 from pydantic_ai.messages import (
     BinaryContent,
     DocumentUrl,
@@ -34,7 +35,7 @@ CALL = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"at": "se
 
 def asked(**fields: Any) -> Asked:
     body = {"model": "claude", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}], **fields}
-    return SIDE.read(json.dumps(body).encode(), created=1, id_="one")
+    return SIDE.read(json.dumps(body).encode(), FACTS, created=1, id_="one")
 
 
 def said(*blocks: dict[str, Any]) -> Any:
@@ -294,7 +295,7 @@ def test_what_cannot_be_carried_is_named(fields: dict[str, Any], field: str) -> 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null", b"[" * 100_000, b'{"model": "\xff"}'])
 def test_a_body_that_is_no_request_is_unfit_and_raises_nothing(body: bytes) -> None:
-    request = SIDE.read(body, created=0, id_="")
+    request = SIDE.read(body, FACTS, created=0, id_="")
     assert any(why.startswith("body:") for why in request.unfit)
 
 
@@ -316,9 +317,10 @@ TURN = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "sys
 
 @given(st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=4), JSON | st.lists(TURN, max_size=3)))
 def test_no_request_makes_the_reader_raise(body: dict[str, Any]) -> None:
-    request = SIDE.read(json.dumps(body).encode(), created=0, id_="")
+    request = SIDE.read(json.dumps(body).encode(), FACTS, created=0, id_="")
     for name, value in body.items():
-        assert value is None or name in TAKEN or f"{name}: has no counterpart" in request.unfit
+        named = "".join(one if one.isprintable() else "?" for one in name[:64])
+        assert value is None or name in TAKEN or f"{named}: has no counterpart" in request.unfit
 
 
 RECORDED = [r for r in recordings() if r.host == "api.anthropic.com" and r.target.startswith("/v1/messages")]
@@ -333,7 +335,7 @@ OWN = (
 def test_recorded_requests_are_read_or_refused_by_name() -> None:
     fit = 0
     for recording in RECORDED:
-        request = SIDE.read(recording.body, created=0, id_="")
+        request = SIDE.read(recording.body, FACTS, created=0, id_="")
         assert request.model == recording.json["model"], recording.cassette
         assert all(why.startswith(OWN) for why in request.unfit), (recording.cassette, request.unfit)
         fit += not request.unfit

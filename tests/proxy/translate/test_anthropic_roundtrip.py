@@ -11,6 +11,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nothing_read import FACTS
 from pydantic_ai import direct
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
@@ -46,7 +47,7 @@ async def again(asked: Asked) -> dict[str, Any]:
 
 
 def read(body: dict[str, Any]) -> Asked:
-    return AnthropicMessages().read(json.dumps(body).encode(), created=0, id_="")
+    return AnthropicMessages().read(json.dumps(body).encode(), FACTS, created=0, id_="")
 
 
 def normal(body: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from nothing_read import FACTS
 from openai_answers import chat, events, responses
 from openai_sdk import streamed
 from pydantic_ai.messages import ModelMessage, ModelResponse, PartStartEvent, ToolCallPart, ToolReturnPart
@@ -31,7 +32,7 @@ def chat_with(*turns: list[str]) -> Asked:
             {"role": "tool", "tool_call_id": one, "content": f"{number}.{place}"} for place, one in enumerate(ids)
         ]
     body = {"model": "m", "messages": messages}
-    return OpenAIChat().read(json.dumps(body).encode(), created=1, id_="01")
+    return OpenAIChat().read(json.dumps(body).encode(), FACTS, created=1, id_="01")
 
 
 def responses_with(*turns: list[str]) -> Asked:
@@ -42,7 +43,7 @@ def responses_with(*turns: list[str]) -> Asked:
             {"type": "function_call_output", "call_id": one, "output": f"{number}.{place}"}
             for place, one in enumerate(ids)
         ]
-    return OpenAIResponses().read(json.dumps({"model": "m", "input": items}).encode(), created=1, id_="01")
+    return OpenAIResponses().read(json.dumps({"model": "m", "input": items}).encode(), FACTS, created=1, id_="01")
 
 
 def messages_with(*turns: list[str]) -> Asked:
@@ -54,7 +55,7 @@ def messages_with(*turns: list[str]) -> Asked:
         ]
         messages += [{"role": "assistant", "content": calls}, {"role": "user", "content": results}]
     body = {"model": "m", "max_tokens": 9, "messages": messages}
-    return AnthropicMessages().read(json.dumps(body).encode(), created=1, id_="01")
+    return AnthropicMessages().read(json.dumps(body).encode(), FACTS, created=1, id_="01")
 
 
 ALL = pytest.mark.parametrize("conversation", [chat_with, responses_with, messages_with])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nothing_read import FACTS
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from pydantic_ai.messages import (
@@ -36,12 +37,12 @@ OTHER = {"type": "function", "function": {"name": "leap", "parameters": {"type":
 
 def chat(*messages: dict[str, Any], **fields: Any) -> Asked:
     said = list(messages) or [{"role": "user", "content": "hi"}]
-    return CHAT.read(json.dumps({"model": "m", "messages": said, **fields}).encode(), created=7, id_="t")
+    return CHAT.read(json.dumps({"model": "m", "messages": said, **fields}).encode(), FACTS, created=7, id_="t")
 
 
 def responses(*items: dict[str, Any], **fields: Any) -> Asked:
     body = {"model": "m", "input": list(items) or "hi", **fields}
-    return RESPONSES.read(json.dumps(body).encode(), created=7, id_="t")
+    return RESPONSES.read(json.dumps(body).encode(), FACTS, created=7, id_="t")
 
 
 def said(text: str) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def test_items_that_cannot_be_carried_are_named(item: dict[str, Any], named: str
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null", b'{"model": "\\ud800"}', b"[" * 100_000, b"\xff"])
 @pytest.mark.parametrize("side", [CHAT, RESPONSES])
 def test_what_is_no_json_object_is_unfit(side: AgentSide, body: bytes) -> None:
-    assert side.read(body, created=0, id_="t").unfit[0] == "body: not a JSON object"
+    assert side.read(body, FACTS, created=0, id_="t").unfit[0] == "body: not a JSON object"
 
 
 JSON = st.recursive(
@@ -219,7 +220,7 @@ CROOKED = st.recursive(
 @given(request=st.dictionaries(NAMES | st.text(), CROOKED, max_size=8))
 @pytest.mark.parametrize("side", [CHAT, RESPONSES])
 def test_reading_never_raises(side: AgentSide, request: dict[str, Any]) -> None:
-    asked = side.read(json.dumps(request).encode("utf-8", "surrogatepass"), created=0, id_="t")
+    asked = side.read(json.dumps(request).encode("utf-8", "surrogatepass"), FACTS, created=0, id_="t")
     assert all(": " in reason for reason in asked.unfit)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nothing_read import FACTS
 from openai_forms import chat_form, responses_form
 from openai_sdk import Json, rendered
 from recorded import ABSENT, WIRE, Recording, recordings
@@ -162,7 +163,7 @@ def responses_requests(draw: st.DrawFn) -> Json:
 
 def read(operation: str, body: bytes) -> Any:
     side = CHAT if operation == "chat" else RESPONSES
-    return side.read(body, created=7, id_="t")
+    return side.read(body, FACTS, created=7, id_="t")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

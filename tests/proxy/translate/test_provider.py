@@ -27,6 +27,7 @@ from asking import (
 )
 from harness import until
 from leftovers import gone, sockets
+from nothing_read import FACTS
 from peers import serving
 from pydantic_ai import direct
 from pydantic_ai.messages import (
@@ -270,7 +271,7 @@ def tool_said(content: Any) -> dict[str, Any]:
 async def test_a_tool_that_said_nothing_sends_no_empty_text(pool: Pool, content: Any) -> None:
     """Anthropic's API refuses one."""
     upstream = Upstream(good("Anthropic"))
-    request = OpenAIChat().read(json.dumps(tool_said(content)).encode(), created=1, id_="01")
+    request = OpenAIChat().read(json.dumps(tool_said(content)).encode(), FACTS, created=1, id_="01")
     async with serving(upstream) as port:
         answer = await ask(at(pool, "Anthropic", port).asking(MODELS["Anthropic"]), request)
         assert isinstance(answer, ModelResponse)
@@ -288,7 +289,7 @@ async def test_empty_texts_beside_what_a_tool_showed_are_left_out(pool: Pool) ->
         {"role": "user", "content": [result]},
     ]
     request = AnthropicMessages().read(
-        json.dumps({"model": "m", "max_tokens": 9, "messages": turns}).encode(), created=1, id_="01"
+        json.dumps({"model": "m", "max_tokens": 9, "messages": turns}).encode(), FACTS, created=1, id_="01"
     )
     upstream = Upstream(good("Anthropic"))
     async with serving(upstream) as port:
@@ -308,7 +309,7 @@ async def test_how_finely_an_image_is_looked_at_is_openais_own_matter(pool: Pool
     body = json.dumps({"model": "m", "input": items, "max_output_tokens": 9}).encode()
     upstream = Upstream(good(dialect))
     async with serving(upstream) as port:
-        request = OpenAIResponses().read(body, created=1, id_="01")
+        request = OpenAIResponses().read(body, FACTS, created=1, id_="01")
         answer = await ask(at(pool, dialect, port).asking(MODELS[dialect]), request)
         assert isinstance(answer, ModelResponse)
     assert json.dumps(upstream.bodies).count("AAAA") == 2

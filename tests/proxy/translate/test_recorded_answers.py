@@ -16,6 +16,7 @@ import pytest
 import yaml
 from anthropic import AsyncAnthropic
 from asking import MODELS
+from nothing_read import FACTS
 from openai_answers import chat, completed, responded, responses, streamed_completion, streamed_response, tools_of
 from openai_sdk import streamed
 from pydantic_ai import direct
@@ -129,7 +130,7 @@ async def _responses(response: ModelResponse, told: list[ModelResponseStreamEven
 
 async def _messages(response: ModelResponse, told: list[ModelResponseStreamEvent], wanted: object) -> None:
     side = AnthropicMessages()
-    asked = side.read(json.dumps({"model": "m", "max_tokens": 9, "messages": HI}).encode(), created=1, id_="01")
+    asked = side.read(json.dumps({"model": "m", "max_tokens": 9, "messages": HI}).encode(), FACTS, created=1, id_="01")
     plain = await _client(side.whole(asked, response, "m"), "application/json").messages.create(
         model="m", max_tokens=9, messages=HI
     )

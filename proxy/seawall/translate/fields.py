@@ -1,9 +1,9 @@
-"""One JSON object of an Anthropic request, taken field by field: what nobody has taken when it is closed is named as
-unfit, so that no field, known or new, is ever dropped silently.
+"""One JSON object of a request, taken field by field: what nobody has taken when it is closed is named as unfit, so
+that no field, known or new, is ever dropped silently. The readers of Anthropic's and of Gemini's dialect use it.
 """
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Self, TypeVar
 
 _Value = TypeVar("_Value")
 
@@ -32,7 +32,9 @@ class Fields:
 
     def refuse(self, name: str, why: str) -> None:
         """Note that a field ("" for the object itself) cannot be carried."""
-        self.unfit.append(f"{self.path(name)}: {why}")
+        # Names are the agent's, and a line of a log is a line.
+        reason = f"{self.path(name[:64])}: {why}"
+        self.unfit.append("".join(one if one.isprintable() else "?" for one in reason))
 
     def take(self, name: str, kind: type[_Value]) -> _Value | None:
         """A field's value; None when it is absent, or of another type (then that is noted)."""
@@ -69,34 +71,34 @@ class Fields:
             return None
         return value
 
-    def inner(self, name: str) -> "Fields | None":
+    def inner(self, name: str) -> "Self | None":
         """A field that is an object, to be taken apart and closed by the caller."""
         value = self.take(name, dict)
-        return None if value is None else Fields(value, self.path(name), self.unfit)
+        return None if value is None else type(self)(value, self.path(name), self.unfit)
 
-    def each(self, name: str) -> "list[Fields]":
+    def each(self, name: str) -> "list[Self]":
         """A field that is a list of objects; none where it is absent. Other items in it are noted."""
         found = []
         for number, item in enumerate(self.take(name, list) or ()):
             where = f"{self.path(name)}[{number}]"
             if isinstance(item, dict):
-                found.append(Fields(item, where, self.unfit))
+                found.append(type(self)(item, where, self.unfit))
             else:
                 self.unfit.append(f"{where}: is no object")
         return found
 
-    def blocks(self, name: str) -> "list[Fields]":
+    def blocks(self, name: str) -> "list[Self]":
         """Content: a string is short for one text block."""
         if isinstance(self._given.get(name), str):
             text = self.take(name, str)
-            return [Fields({"type": "text", "text": text}, self.path(name), self.unfit)]
+            return [type(self)({"type": "text", "text": text}, self.path(name), self.unfit)]
         return self.each(name)
 
-    def close(self, harmless: Mapping[str, str] | None = None) -> None:
+    def close(self, harmless: Mapping[str, str] | None = None, why: str = "has no counterpart") -> None:
         """Name what is left, but for what the table says is `harmless` to leave out."""
         for name in self._given:
             if harmless is None or name not in harmless:
-                self.refuse(name, "has no counterpart")
+                self.refuse(name, why)
 
 
 _NAMES: dict[type, str] = {
