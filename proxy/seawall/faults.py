@@ -383,6 +383,8 @@ class Problem:
     """Seconds; also sent as Retry-After."""
     fallback_available: bool = False
     known_routes: tuple[str, ...] = ()
+    status: int | None = None
+    """With which an upstream's own error is told in another dialect; None: with the code's."""
 
     def saying(self, message: str) -> "Problem":
         """The same in other words."""

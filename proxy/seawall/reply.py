@@ -111,8 +111,9 @@ def problem_for(
     attempts: int = 0,
     others: bool = False,
     known: tuple[str, ...] = (),
+    status: int | None = None,
 ) -> Problem:
-    """others: candidates are left that this call has not tried."""
+    """others: candidates are left that this call has not tried. status: see `Problem`."""
     detail = f": {fault.detail}" if fault.detail else ""
     at = f" (upstream {upstream})" if upstream else ""
     return Problem(
@@ -124,6 +125,7 @@ def problem_for(
         retry_after=fault.hint,
         fallback_available=others,
         known_routes=known,
+        status=status,
     )
 
 

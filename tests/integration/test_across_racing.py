@@ -145,7 +145,7 @@ async def test_with_complete_agents_get_whole_answers_through_broken_streams(tmp
     rule = f"{ONE_TRY}\nstreaming: {{commit: Complete}}\ntimeouts: {{streamIdle: 100ms}}\n"
     for order in (after_its_own, other_first):
         async with across(tmp_path, order, rule) as at, openai_agent(at) as chat, anthropic_agent(at) as claude:
-            for dialect in SAME:
+            for dialect in PATHS:
                 first = order(dialect)[0]
                 at.lab.script([fault], upstream=first)
                 if dialect == "OpenAI":

@@ -1,5 +1,5 @@
-"""A proxy before a lab that plays a provider of each dialect, with agents of either dialect that are answered by the
-other one: as the only upstream, after one of their own, or raced against it."""
+"""A proxy before a lab that plays a provider of each dialect, with agents of each that are answered by another one: as
+the only upstream, after one of their own, or raced against it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +11,9 @@ from typing import Any
 import anthropic
 import openai
 from anthropic import AsyncAnthropic
+from google.genai import Client
+from google.genai.client import AsyncClient
+from google.genai.types import HttpOptions
 from harness import Running, lab, proxy, route, upstream
 from openai import AsyncOpenAI
 from stage import LENIENT, ONE_TRY
@@ -22,9 +25,9 @@ INJECTED = "sk-injected-by-policy"
 OWN = "sk-of-the-agent-itself"
 """What agents send; it must never reach another provider than theirs."""
 
-OTHER = {"OpenAI": "a", "Anthropic": "o"}
-"""By an agent's dialect, the upstream that speaks the other one."""
-SAME = {"OpenAI": "o", "Anthropic": "a"}
+OTHER = {"OpenAI": "a", "Anthropic": "o", "Gemini": "o"}
+"""By an agent's dialect, the upstream that speaks another one."""
+SAME = {"OpenAI": "o", "Anthropic": "a", "Gemini": "g"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class Across:
     def anthropic(self) -> str:
         return f"{self.running.url}/anthropic"
 
-    def url(self, dialect: str) -> str:
-        return self.openai if dialect == "OpenAI" else self.anthropic
+    @property
+    def gemini(self) -> str:
+        return f"{self.running.url}/gemini"
 
 
 def only(dialect: str) -> str:
@@ -58,7 +62,7 @@ def raced(dialect: str) -> str:
 
 
 def in_order(backends: str) -> Callable[[str], str]:
-    """These for agents of either dialect: `a o`."""
+    """These for agents of any dialect: `a o`."""
     return lambda dialect: backends
 
 
@@ -73,14 +77,20 @@ def key_file(folder: Path) -> Path:
 
 
 def upstreams(folder: Path, url: str, extra: str = LENIENT) -> str:
-    """`o` speaks OpenAI's dialect, `a` Anthropic's; `extra`: of both."""
+    """`o` speaks OpenAI's dialect, `a` Anthropic's, `g` Gemini's; `extra`: of all."""
     spec = f"auth: {{type: APIKey, keyFile: {key_file(folder)}}}\n{dedent(extra)}"
-    return upstream("o", f"{url}/u/o/v1", "OpenAI", spec) + upstream("a", f"{url}/u/a", "Anthropic", spec)
+    return (
+        upstream("o", f"{url}/u/o/v1", "OpenAI", spec)
+        + upstream("a", f"{url}/u/a", "Anthropic", spec)
+        + upstream("g", f"{url}/u/g", "Gemini", spec)
+    )
 
 
 def routes(backends: Callable[[str], str], rule: str) -> str:
-    return route("openai", "/openai/v1", backends("OpenAI"), f"dialect: OpenAI\n{rule}") + route(
-        "anthropic", "/anthropic", backends("Anthropic"), f"dialect: Anthropic\n{rule}"
+    prefixes = {"OpenAI": "/openai/v1", "Anthropic": "/anthropic", "Gemini": "/gemini"}
+    return "".join(
+        route(dialect.lower(), prefix, backends(dialect), f"dialect: {dialect}\n{rule}")
+        for dialect, prefix in prefixes.items()
     )
 
 
@@ -88,7 +98,7 @@ def routes(backends: Callable[[str], str], rule: str) -> str:
 async def across(
     folder: Path, backends: Callable[[str], str] = only, rule: str = ONE_TRY, extra: str = LENIENT
 ) -> AsyncIterator[Across]:
-    """backends: of the rule for agents of a dialect. rule: of both rules, extra: of both upstreams."""
+    """backends: of the rule for agents of a dialect. rule: of all rules, extra: of all upstreams."""
     async with lab() as providers:
         policy = upstreams(folder, providers.url, extra) + routes(backends, rule)
         async with proxy(policy, folder) as running:
@@ -108,3 +118,9 @@ def anthropic_agent(at: Across, **options: Any) -> AsyncAnthropic:
         http_client=anthropic.DefaultAsyncHttpxClient(verify=False),
         **{"base_url": at.anthropic, "api_key": OWN, "max_retries": 0, **options},
     )
+
+
+def gemini_agent(at: Across, **options: Any) -> AsyncClient:
+    """The SDK's asynchronous side."""
+    http = HttpOptions(base_url=at.gemini, async_client_args={"verify": False}, **options)
+    return Client(api_key=OWN, http_options=http).aio

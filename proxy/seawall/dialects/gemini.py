@@ -141,7 +141,7 @@ class Gemini:
         return body if facts.framing == ARRAY else b"data: " + body + b"\n\n"
 
     def _error(self, problem: Problem) -> bytes:
-        status = problem.fault.code.rule.status
+        status = problem.status or problem.fault.code.rule.status
         name = _STATUSES.get(status) or ("INVALID_ARGUMENT" if status < 500 else "UNAVAILABLE")
         error = {"code": status, "message": told(problem), "status": name, "details": _details(problem)}
         return msgspec.json.encode({"error": error, "seawall": problem.seawall()})

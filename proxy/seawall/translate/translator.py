@@ -81,7 +81,8 @@ class Translator(foreign.Translator):
         )
 
         def problem(fault: Fault) -> bytes:
-            told = problem_for(fault, call.id, upstream=candidate.upstream.name, attempts=number)
+            name = candidate.upstream.name
+            told = problem_for(fault, call.id, upstream=name, attempts=number, status=fault.status)
             return call.plan.dialect.error(call.facts, told)
 
         kind = call.plan.dialect.stream_type(call.facts)

@@ -57,10 +57,8 @@ def test_there_is_no_translation_to_and_from_any_http() -> None:
     refs = [{"name": "a"}, {"name": "b", "priority": 1}]
     found = one(*documents, route(rule("/v1", *refs)))
     assert found[:2] == ("error", "spec.rules[0].backendRefs[1].name")
-    assert (
-        "translation is from Anthropic, AzureOpenAI, Gemini and OpenAI to Anthropic, AzureOpenAI, Bedrock, Gemini and OpenAI"
-        in found[3]
-    )
+    spoken = "Anthropic, AzureOpenAI, Gemini and OpenAI"
+    assert f"translation is from {spoken} to Anthropic, AzureOpenAI, Bedrock, Gemini and OpenAI" in found[3]
 
 
 @pytest.mark.parametrize("dialect", ["AzureOpenAI", "Gemini"])
