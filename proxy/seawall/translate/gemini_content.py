@@ -63,12 +63,13 @@ class Conversation:
 
     def add(self, turn: GeminiFields) -> None:
         """Read one element of `contents`."""
+        noted = len(turn.unfit)
         role, parts = turn.take("role", str) or "user", turn.each("parts")
         if role == "model":
             self._say([said for part in parts if (said := self._model(part)) is not None])
         elif role in ("user", "function", "tool"):
             heard = self._user(parts)
-            if not heard:
+            if not heard and noted == len(turn.unfit):
                 turn.refuse("parts", "say nothing")
             self._hear(heard)
         else:
@@ -77,9 +78,9 @@ class Conversation:
 
     def finish(self, top: GeminiFields) -> None:
         """Check what only the whole conversation can tell."""
-        if not self.messages:
+        if not self.messages and not top.unfit:
             top.refuse("contents", "is empty")
-        elif isinstance(self.messages[-1], ModelResponse):
+        elif self.messages and isinstance(self.messages[-1], ModelResponse):
             top.refuse("contents", "ends with the model's words, which other providers do not continue")
 
     # Results of one turn's calls may come in several contents, and other providers want them together.

@@ -137,8 +137,8 @@ def _parameters(top: GeminiFields, config: GeminiFields, settings: dict[str, obj
         system.take("role", str)
         prompts = texts(system)
         system.close()
-    choice, offered = choose(top, tools(top))
-    if choice is not None:
+    offered = tools(top)
+    if (choice := choose(top, offered)) is not None:
         settings["tool_choice"] = choice
     parameters = ModelRequestParameters(function_tools=offered)
     schema = _output(config, prompts)

@@ -1,7 +1,6 @@
 """A Gemini request's tools and the choice among them. Those that the provider itself runs do not fit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from pydantic_ai.settings import ToolChoice, ToolOrOutput
 from pydantic_ai.tools import ToolDefinition
@@ -9,7 +8,6 @@ from pydantic_ai.tools import ToolDefinition
 from seawall.translate.gemini_fields import GeminiFields
 from seawall.translate.gemini_schema import Schema, json_schema
 from seawall.translate.openai_parts import quoted
-from seawall.translate.schemas import has_free_objects
 
 LEFT_OUT: Mapping[str, str] = {
     "retrievalConfig": "is for tools that the provider runs, of which there are none",
@@ -61,14 +59,15 @@ def _schema(given: GeminiFields, own: str, plain: str) -> Schema | None:
     return json_schema(ours) if ours is not None else theirs
 
 
-def choose(top: GeminiFields, offered: list[ToolDefinition]) -> tuple[ToolChoice, list[ToolDefinition]]:
-    """The choice, and the tools as they are to be offered for it."""
+def choose(top: GeminiFields, offered: Sequence[ToolDefinition]) -> ToolChoice:
+    """The choice among the functions. `VALIDATED` is `AUTO` with calls that keep to their schemas: other providers see
+    to that where a schema is one that they can keep to, and need no word for it."""
     given = top.inner("toolConfig")
     calling = None if given is None else given.inner("functionCallingConfig")
     if given is not None:
         given.close(LEFT_OUT)
     if calling is None:
-        return None, offered
+        return None
     mode, names = calling.word("mode") or "AUTO", calling.strings("allowedFunctionNames") or []
     calling.close(LEFT_OUT_OF_CALLING)
     _known(calling, names, offered)
@@ -76,16 +75,15 @@ def choose(top: GeminiFields, offered: list[ToolDefinition]) -> tuple[ToolChoice
         case "AUTO" | "NONE":
             if names:
                 calling.refuse("allowedFunctionNames", f"are not for the mode {mode}")
-            return ("auto" if mode == "AUTO" else "none"), offered
+            return "auto" if mode == "AUTO" else "none"
         case "ANY":
             if not offered:
                 calling.refuse("mode", "asks for a call where there are no functions")
-            return (names or "required"), offered
+            return names or "required"
         case "VALIDATED":
-            choice: ToolChoice = ToolOrOutput(function_tools=names) if names else "auto"
-            return choice, _validated(calling, offered)
+            return ToolOrOutput(function_tools=names) if names else "auto"
     calling.refuse("mode", f"{quoted(mode)} is unknown")
-    return None, offered
+    return None
 
 
 def _known(calling: GeminiFields, names: Sequence[str], offered: Sequence[ToolDefinition]) -> None:
@@ -93,10 +91,3 @@ def _known(calling: GeminiFields, names: Sequence[str], offered: Sequence[ToolDe
     for name in names:
         if name not in known:
             calling.refuse("allowedFunctionNames", "name a function that is not there")
-
-
-def _validated(calling: GeminiFields, offered: list[ToolDefinition]) -> list[ToolDefinition]:
-    """Calls must keep to their schemas."""
-    if any(has_free_objects(tool.parameters_json_schema) for tool in offered):
-        calling.refuse("mode", "VALIDATED: other providers keep to no schema with objects whose fields are not listed")
-    return [replace(tool, strict=True) for tool in offered]
