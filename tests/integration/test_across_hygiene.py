@@ -19,6 +19,11 @@ ASKED: dict[str, tuple[str, dict[str, Any], str]] = {
     "chat": ("/openai/v1/chat/completions?own-query=1", {"messages": ASK}, "Anthropic"),
     "responses": ("/openai/v1/responses?own-query=1", {"input": "hi"}, "Anthropic"),
     "messages": ("/anthropic/v1/messages?beta=true&own-query=1", {"messages": ASK, "max_tokens": 9}, "OpenAI"),
+    "generate": (
+        f"/gemini/v1beta/models/m:generateContent?key={OWN}&own-query=1",
+        {"contents": [{"parts": [{"text": "hi"}]}]},
+        "OpenAI",
+    ),
 }
 # Whatever an SDK or a browser may send of itself; none of it is for another provider.
 TELLING = {
@@ -57,17 +62,14 @@ class Tap:
 def policy(folder: Path, url: str, dialect: str, extra: str = "", auth: str = "") -> str:
     """One upstream, which both names stand for, so that `routes` finds it."""
     spec = f"auth: {{type: APIKey, keyFile: {key_file(folder)}{auth}}}\n{extra}"
-    return "".join(upstream(name, url, dialect, spec) for name in "oa")
+    return "".join(upstream(name, url, dialect, spec) for name in "oag")
 
 
 async def answered(running: Running, operation: str, **headers: str) -> int:
     path, body, _ = ASKED[operation]
     async with agent(running) as http:
-        sent = {
-            "model": "m",
-            **body,
-            **({"metadata": {"user_id": USER}} if operation == "messages" else {"user": USER}),
-        }
+        users = {"messages": {"metadata": {"user_id": USER}}, "generate": {"labels": {"user": USER}}}
+        sent = {"model": "m", **body, **users.get(operation, {"user": USER})}
         return (await http.post(path, json=sent, headers=headers)).status_code
 
 
@@ -92,7 +94,8 @@ async def test_only_the_policys_key_goes_out_and_nothing_of_the_agents(tmp_path:
             assert everything.count(INJECTED.encode()) == 1
             fields = dict(tap.fields())
             assert len(fields) == len(tap.fields())
-            credential = ("authorization", f"Bearer {INJECTED}") if operation == "messages" else ("x-api-key", INJECTED)
+            bearer = ASKED[operation][2] == "OpenAI"
+            credential = ("authorization", f"Bearer {INJECTED}") if bearer else ("x-api-key", INJECTED)
             assert credential in tap.fields()
             wanted = {"host", "accept", "content-type", "content-length", "user-agent", credential[0]}
             assert set(fields) - wanted <= {"anthropic-version", "anthropic-beta"}, fields
@@ -140,7 +143,7 @@ async def test_the_upstreams_tls_settings_hold(tmp_path: Path, operation: str) -
                 call = await running.call()
                 assert call.fault == fault, settings
                 # The origin is to blame, as it is where nothing is translated.
-                transport = running.upstream("o" if operation == "messages" else "a").transport
+                transport = running.upstream(call.upstream).transport
                 snapshot = transport.snapshot(running.service._clock.now())
                 assert snapshot.consecutive_failures == (1 if fault else 0)
 

@@ -16,6 +16,8 @@ import pytest
 import yaml
 from anthropic import AsyncAnthropic
 from asking import MODELS
+from gemini_forms import SIDE, asked
+from google.genai.types import Candidate, Content, GenerateContentResponse
 from nothing_read import FACTS
 from openai_answers import chat, completed, responded, responses, streamed_completion, streamed_response, tools_of
 from openai_sdk import streamed
@@ -98,6 +100,7 @@ async def test_a_recorded_answer_says_the_same_in_every_dialect(answer: Answer) 
     await _chat(response, told, wanted)
     await _responses(response, told, wanted)
     await _messages(response, told, wanted)
+    _generate(response, told, wanted)
 
 
 async def _chat(response: ModelResponse, told: list[ModelResponseStreamEvent], wanted: object) -> None:
@@ -143,6 +146,28 @@ async def _messages(response: ModelResponse, told: list[ModelResponseStreamEvent
         calls = [(block.id, block.name, block.input) for block in one.content if block.type == "tool_use"]
         cached = (one.usage.cache_read_input_tokens or 0) + (one.usage.cache_creation_input_tokens or 0)
         assert (text, calls, one.usage.input_tokens + cached, one.usage.output_tokens) == wanted
+
+
+def _generate(response: ModelResponse, told: list[ModelResponseStreamEvent], wanted: object) -> None:
+    plain = GenerateContentResponse.model_validate_json(SIDE.whole(asked(), response, "m"))
+    stream = streamed(SIDE, asked(stream=True, framing="array"), told, response)
+    pieces = [GenerateContentResponse.model_validate(piece) for piece in json.loads(stream)]
+    ends = set()
+    for one in ([plain], pieces):
+        parts = [part for piece in one for part in (_candidate(piece).content or Content()).parts or ()]
+        text = "".join(part.text or "" for part in parts)
+        calls = [(call.id, call.name, call.args) for part in parts if (call := part.function_call)]
+        usage = one[-1].usage_metadata
+        assert usage is not None
+        output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+        assert (text, calls, usage.prompt_token_count, output) == wanted
+        ends.add(_candidate(one[-1]).finish_reason)
+    assert len(ends) == 1 and None not in ends
+
+
+def _candidate(answer: GenerateContentResponse) -> Candidate:
+    [candidate] = answer.candidates or ()
+    return candidate
 
 
 def _client(body: bytes, kind: str) -> AsyncAnthropic:
