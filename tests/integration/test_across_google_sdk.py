@@ -1,37 +1,20 @@
 """The google-genai package before providers that speak OpenAI's, Anthropic's and Bedrock's dialects: answers plain,
-streamed and by schema, tools over several turns, conversations, errors and failover, as its own API gives them."""
+streamed and by schema, tools over several turns and conversations, as its own API gives them."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from across import OWN, key_file
-from aws import access_keys
-from google.genai import Client, errors, types
-from google.genai.client import AsyncClient
-from harness import Running, lab, proxy, route, until, upstream
+from across import OWN
+from across_google import EACH, FLASH, HI, MODELS, STREAMED, calls_of, finish_of, parts_of, stage, text_of
+from google.genai import Client, types
 from peers import agent as raw_agent
 from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.google import GoogleModel
 from pydantic_ai.providers.google import GoogleProvider
-from stage import LENIENT, ONE_TRY, QUICK_RETRIES
 
-from seawall.lab import Lab
-
-MODELS = {
-    "OpenAI": "gpt-5-mini",
-    "Anthropic": "claude-haiku-4-5",
-    "Bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
-}
-EACH = pytest.mark.parametrize("provider", list(MODELS))
-STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-FLASH = "gemini-2.5-flash"
-HI = "How is the sea?"
 AT = types.Schema(type=types.Type.OBJECT, properties={"at": types.Schema(type=types.Type.STRING)}, required=["at"])
 LOOK = types.Tool(
     function_declarations=[
@@ -44,85 +27,6 @@ LOOK = types.Tool(
 class City(BaseModel):
     name: str
     inhabitants: int
-
-
-@dataclass(frozen=True)
-class Stage:
-    lab: Lab
-    running: Running
-    agent: AsyncClient
-
-    async def ask(self, contents: Any = HI, *, stream: bool = False, model: str = FLASH, **config: Any) -> Any:
-        """The answer; of a stream all its pieces joined into one."""
-        settings = types.GenerateContentConfig(**config)
-        if not stream:
-            return await self.agent.models.generate_content(model=model, contents=contents, config=settings)
-        pieces = [
-            piece
-            async for piece in await self.agent.models.generate_content_stream(
-                model=model, contents=contents, config=settings
-            )
-        ]
-        return joined(pieces)
-
-
-def joined(pieces: list[types.GenerateContentResponse]) -> types.GenerateContentResponse:
-    """As an agent puts a stream together: every part, and the last piece's end and usage."""
-    last = pieces[-1]
-    parts = [part for piece in pieces for part in parts_of(piece) if part.text != ""]
-    assert last.candidates and last.candidates[0].content
-    assert {piece.response_id for piece in pieces} == {last.response_id}
-    last.candidates[0].content.parts = parts
-    return last
-
-
-def parts_of(answer: types.GenerateContentResponse) -> list[types.Part]:
-    assert answer.candidates and answer.candidates[0].content
-    return answer.candidates[0].content.parts or []
-
-
-def text_of(answer: types.GenerateContentResponse) -> str:
-    return "".join(part.text or "" for part in parts_of(answer) if not part.thought)
-
-
-def calls_of(answer: types.GenerateContentResponse) -> list[types.FunctionCall]:
-    return [part.function_call for part in parts_of(answer) if part.function_call]
-
-
-def finish_of(answer: types.GenerateContentResponse) -> str:
-    assert answer.candidates
-    return str(answer.candidates[0].finish_reason.value if answer.candidates[0].finish_reason else "")
-
-
-@asynccontextmanager
-async def stage(
-    folder: Path, backends: str, rule: str = ONE_TRY, own: str = "", extra: str = LENIENT
-) -> AsyncIterator[Stage]:
-    """backends: of one rule for agents of Gemini's dialect; `own` is what an upstream of theirs meets."""
-    key = f"auth: {{type: APIKey, keyFile: {key_file(folder)}}}\n"
-    aws = f"auth: {{type: AWSSigV4, region: us-east-1, credentialsFile: {access_keys(folder)}}}\n"
-    async with lab(seed=3) as upstreams:
-        url = upstreams.url
-        policy = (
-            upstream("openai", f"{url}/u/OpenAI/v1", "OpenAI", key + extra_of(extra))
-            + upstream("anthropic", f"{url}/u/Anthropic", "Anthropic", key + extra_of(extra))
-            + upstream("bedrock", f"{url}/u/Bedrock", "Bedrock", aws + extra_of(extra))
-            + upstream("gemini", f"{url}/u/Gemini", "Gemini", extra_of(extra))
-            + route("models", "/gemini", backends.lower(), f"dialect: Gemini\n{rule}")
-        )
-        for name, model in MODELS.items():
-            policy = policy.replace(
-                f"{{name: {name.lower()}, priority", f"{{name: {name.lower()}, model: '{model}', priority"
-            )
-        upstreams.script([], upstream="Gemini", then=own or "ok")
-        async with proxy(policy, folder) as running:
-            http = types.HttpOptions(base_url=f"{running.url}/gemini", async_client_args={"verify": False})
-            async with Client(api_key=OWN, http_options=http).aio as agent:
-                yield Stage(upstreams, running, agent)
-
-
-def extra_of(extra: str) -> str:
-    return "\n".join(line.strip() for line in extra.splitlines()) + "\n"
 
 
 @EACH
@@ -268,114 +172,3 @@ async def test_a_stream_as_one_array(tmp_path: Path, provider: str) -> None:
             await http.post(path, json=body)
         refused = await http.post(path, json=body)
         assert refused.status_code == 400 and refused.json()[0]["error"]["status"] == "INVALID_ARGUMENT"
-
-
-FAULTS: list[tuple[str, int, str]] = [
-    ("invalid", 400, "INVALID_ARGUMENT"),
-    ("auth", 401, "UNAUTHENTICATED"),
-    ("404", 404, "NOT_FOUND"),
-    ("429-retry-after-3", 429, "RESOURCE_EXHAUSTED"),
-    ("500", 500, "INTERNAL"),
-]
-
-
-@EACH
-@STREAMED
-@pytest.mark.parametrize(("fault", "status", "name"), FAULTS)
-async def test_errors_raise_the_clients_usual_exception(
-    tmp_path: Path, provider: str, stream: bool, fault: str, status: int, name: str
-) -> None:
-    async with stage(tmp_path, provider) as at:
-        at.lab.script([], then=fault)
-        with pytest.raises(errors.APIError) as caught:
-            await at.ask(stream=stream)
-        told: Any = caught.value.details
-        # A key that is wrong at Bedrock is one that may not do this.
-        assert caught.value.code == status or (provider, fault) == ("Bedrock", "auth")
-        assert told["error"]["message"] and told["seawall"]["upstream"] == provider.lower()
-        if (provider, fault) != ("Bedrock", "auth"):
-            assert told["error"]["status"] == name
-        if "retry-after" in fault:
-            assert caught.value.response.headers["retry-after"] == "3"
-
-
-@EACH
-@pytest.mark.parametrize("fault", ["cut-4", "unclean-4", "error-4-overloaded", "stall-4"])
-async def test_a_stream_that_breaks_after_content_raises(tmp_path: Path, provider: str, fault: str) -> None:
-    async with stage(tmp_path, provider, f"{ONE_TRY}\ntimeouts: {{streamIdle: 300ms}}") as at:
-        at.lab.script([], then=f"{fault}+gap-5ms")
-        seen = []
-        with pytest.raises(errors.APIError):
-            async for piece in await at.agent.models.generate_content_stream(model=FLASH, contents=HI):
-                seen.append(piece.text)
-        assert "".join(text or "" for text in seen)
-        assert len(at.lab.attempts()) == 1
-
-
-@EACH
-@STREAMED
-@pytest.mark.parametrize("fault", ["503", "reset", "cut-0", "error-body-overloaded", "quota"])
-async def test_what_breaks_at_gemini_is_made_good_elsewhere(
-    tmp_path: Path, provider: str, stream: bool, fault: str
-) -> None:
-    async with stage(tmp_path, f"gemini {provider}", ONE_TRY, own=fault) as at:
-        answer = await at.ask(stream=stream)
-        assert text_of(answer) and finish_of(answer) == "STOP"
-        call = await at.running.call()
-        assert (call.outcome.value, call.upstream, call.model) == ("failover", provider.lower(), MODELS[provider])
-
-
-@EACH
-@STREAMED
-@pytest.mark.parametrize("fault", ["500", "reset", "cut-0", "error-0-overloaded", "malformed-0"])
-async def test_what_breaks_there_before_content_is_made_good_there(
-    tmp_path: Path, provider: str, stream: bool, fault: str
-) -> None:
-    async with stage(tmp_path, provider, QUICK_RETRIES) as at:
-        at.lab.script([fault])
-        assert text_of(await at.ask(stream=stream))
-        assert len(at.lab.attempts()) == 2
-
-
-UNFIT: list[tuple[dict[str, Any], str]] = [
-    ({"candidate_count": 2}, "generationConfig.candidateCount"),
-    ({"response_logprobs": True}, "generationConfig.responseLogprobs"),
-    ({"tools": [types.Tool(google_search=types.GoogleSearch())]}, "tools[0].googleSearch"),
-    ({"response_modalities": ["AUDIO"]}, "generationConfig.responseModalities"),
-    ({"response_mime_type": "application/json", "response_schema": list[str]}, "generationConfig.responseSchema"),
-    (
-        {"safety_settings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}]},
-        "safetySettings[0].threshold",
-    ),
-]
-
-
-@pytest.mark.parametrize(("config", "field"), UNFIT)
-async def test_what_cannot_be_carried_is_named_and_answered_by_gemini_alone(
-    tmp_path: Path, config: dict[str, Any], field: str
-) -> None:
-    async with stage(tmp_path, "OpenAI") as at:
-        with pytest.raises(errors.ServerError, match="UNAVAILABLE") as caught:
-            await at.ask(**config)
-        assert f"openai: {field}: " in str(caught.value)
-        assert at.lab.attempts() == []
-    async with stage(tmp_path, "OpenAI gemini") as at:
-        await at.ask(**config)
-        call = await at.running.call()
-        assert call.upstream == "gemini" and [why for why in call.skipped if why.startswith(f"openai: {field}: ")]
-
-
-async def test_tokens_are_counted_by_gemini_alone(tmp_path: Path) -> None:
-    async with stage(tmp_path, "OpenAI") as at:
-        with pytest.raises(errors.ServerError, match="count_tokens is not translated to OpenAI"):
-            await at.agent.models.count_tokens(model=FLASH, contents=HI)
-
-
-async def test_a_stream_left_by_its_agent_stops_the_provider(tmp_path: Path) -> None:
-    async with stage(tmp_path, "OpenAI") as at:
-        at.lab.script([], then="gap-50ms+tokens-500")
-        stream = await at.agent.models.generate_content_stream(model=FLASH, contents=HI)
-        await anext(stream)
-        await at.agent.aclose()
-        await until(lambda: [attempt for attempt in at.lab.attempts() if attempt.gone])
-        assert (await at.running.call()).fault == "AGENT_GONE"

@@ -1,29 +1,22 @@
 """Recorded answers of real providers, given by an upstream to agents of the other dialect: their own SDKs read the same
 text, tool calls, end and tokens as stand in the recording."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from across import Across, anthropic_agent, only, openai_agent, routes, upstreams
+from across import anthropic_agent, openai_agent
 from anthropic import APIStatusError as AnthropicError
 from anthropic.types import Message
-from harness import lab, proxy
-from peers import serving
+from played import COMPLETIONS, MESSAGES, each, played
 from recorded import ABSENT, WIRE, Recording
-from recorded_answers import Meaning, Player, of_completion, of_message
+from recorded_answers import Meaning, of_completion, of_message
 from replay_server import replay
-from stage import ONE_TRY
-from wired import ANTHROPIC, RECORDED
 
 pytestmark = pytest.mark.skipif(not WIRE.is_dir(), reason=ABSENT)
 
-MESSAGES = [r for r in RECORDED if r.host == ANTHROPIC and r.target.startswith("/v1/messages") and r.status == 200]
-COMPLETIONS = [r for r in RECORDED if r.target.endswith("/chat/completions")]
 ASK: list[Any] = [{"role": "user", "content": "hi"}]
 
 
@@ -31,31 +24,6 @@ ASK: list[Any] = [{"role": "user", "content": "hi"}]
 def replay_port() -> Iterator[int]:
     with replay() as port:
         yield port
-
-
-@asynccontextmanager
-async def played(folder: Path, port: int, recordings: list[Recording]) -> AsyncIterator[tuple[Across, Player]]:
-    player = Player(recordings)
-    await player.load(port)
-    async with lab() as unused, serving(player) as at:
-        policy = upstreams(folder, f"http://127.0.0.1:{at}") + routes(only, ONE_TRY)
-        async with proxy(policy, folder) as running:
-            yield Across(unused, running), player
-
-
-async def each(recordings: list[Recording], one: Callable[[int, Recording], Any]) -> None:
-    """All of them, and then what went wrong with any."""
-    limit, wrong = asyncio.Semaphore(6), []
-
-    async def limited(number: int, recording: Recording) -> None:
-        async with limit:
-            try:
-                await one(number, recording)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told below
-                wrong.append(f"{recording.host} {recording.cassette} {recording.nth}: {error}")
-
-    await asyncio.gather(*(limited(number, recording) for number, recording in enumerate(recordings)))
-    assert not wrong, "\n\n".join(wrong)
 
 
 async def test_every_recorded_message_reaches_an_agent_of_chat_completions(replay_port: int, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 the only upstream, after one of their own, or raced against it."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import anthropic
+import httpx2
 import openai
 from anthropic import AsyncAnthropic
 from google.genai import Client
@@ -120,7 +121,12 @@ def anthropic_agent(at: Across, **options: Any) -> AsyncAnthropic:
     )
 
 
-def gemini_agent(at: Across, **options: Any) -> AsyncClient:
-    """The SDK's asynchronous side."""
-    http = HttpOptions(base_url=at.gemini, async_client_args={"verify": False}, **options)
-    return Client(api_key=OWN, http_options=http).aio
+@asynccontextmanager
+async def google(url: str) -> AsyncIterator[AsyncClient]:
+    """The asynchronous side of Google's SDK, which closes all of its connections."""
+    async with httpx2.AsyncClient(verify=False, timeout=None) as http:
+        yield Client(api_key=OWN, http_options=HttpOptions(base_url=url, httpx_async_client=http)).aio
+
+
+def gemini_agent(at: Across) -> AbstractAsyncContextManager[AsyncClient]:
+    return google(at.gemini)

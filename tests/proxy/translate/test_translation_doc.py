@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from seawall.translate import anthropic_content, anthropic_request
+from seawall.translate import anthropic_content, anthropic_request, gemini_content, gemini_request, gemini_tools
 from seawall.translate import openai_chat_request as chat
 from seawall.translate import openai_responses_input as items
 from seawall.translate import openai_responses_request as responses
@@ -18,6 +18,10 @@ LEFT_OUT: dict[str, Mapping[str, str]] = {
     "messages": anthropic_request.LEFT_OUT,
     "messages: tools": anthropic_request.LEFT_OUT_OF_TOOLS,
     "messages: content": anthropic_content.HARMLESS,
+    "generate": gemini_request.LEFT_OUT,
+    "generate: parts": gemini_content.LEFT_OUT,
+    "generate: `toolConfig`": gemini_tools.LEFT_OUT,
+    "generate: `functionCallingConfig`": gemini_tools.LEFT_OUT_OF_CALLING,
 }
 
 
