@@ -155,6 +155,14 @@ async def test_a_pydantic_ai_agent_runs_its_tools_and_answers_in_its_type(tmp_pa
 
 
 @EACH
+async def test_vertex_ais_paths_are_translated_alike(tmp_path: Path, provider: str) -> None:
+    path = f"/gemini/v1/projects/p/locations/l/publishers/google/models/{FLASH}:generateContent"
+    async with stage(tmp_path, provider) as at, raw_agent(at.running) as http:
+        answer = await http.post(path, json={"contents": {"role": "user", "parts": {"text": HI}}, "labels": {"a": "b"}})
+        assert (answer.status_code, answer.json()["modelVersion"]) == (200, MODELS[provider])
+
+
+@EACH
 async def test_a_stream_as_one_array(tmp_path: Path, provider: str) -> None:
     body = {"contents": [{"parts": [{"text": HI}]}]}
     path = f"/gemini/v1beta/models/{FLASH}:streamGenerateContent"

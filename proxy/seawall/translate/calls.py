@@ -41,13 +41,13 @@ class Calls:
         return id_
 
     def answer_by_name(self, name: str) -> str | None:
-        """The id of the first call of a tool that has no result yet; None where there is none. For dialects whose
-        calls and results need not have ids."""
-        for calls in self._made.values():
-            for call in calls:
-                if call.name == name and not call.answered:
-                    call.answered = True
-                    return call.id_
+        """The id of the first call of a tool that has no result yet, of those that the agent knows by none first; None
+        where there is none. For dialects whose calls and results need not have ids."""
+        named = (call for given, calls in self._made.items() if given for call in calls)
+        for call in (*self._made.get("", ()), *named):
+            if call.name == name and not call.answered:
+                call.answered = True
+                return call.id_
         return None
 
     def answer(self, given: str) -> tuple[str, str] | None:

@@ -192,9 +192,9 @@ def test_a_conversation_with_thoughts_calls_and_results() -> None:
     assert (first.tool_call_id, first.args) == (fitting("c#1"), {"at": 1})
     failed, good = heard.parts
     assert isinstance(failed, ToolReturnPart) and isinstance(good, ToolReturnPart)
-    # Without an id it is the first of that name which has no result: the agent's order counts.
-    assert (failed.tool_call_id, failed.outcome, failed.content) == (first.tool_call_id, "failed", "blind")
-    assert good.tool_call_id == first.tool_call_id or good.tool_call_id == second.tool_call_id
+    # Without an id it is the first of that name which has none either.
+    assert (failed.tool_call_id, failed.outcome, failed.content) == (second.tool_call_id, "failed", "blind")
+    assert good.tool_call_id == first.tool_call_id != second.tool_call_id
     assert good.content[0] == {"output": 1} and isinstance(good.content[1], BinaryContent)
 
 
