@@ -43,8 +43,8 @@ class Calls:
     def answer_by_name(self, name: str) -> str | None:
         """The id of the first call of a tool that has no result yet, of those that the agent knows by none first; None
         where there is none. For dialects whose calls and results need not have ids."""
-        named = (call for given, calls in self._made.items() if given for call in calls)
-        for call in (*self._made.get("", ()), *named):
+        ordered = sorted(self._made.items(), key=lambda made: made[0] != "")
+        for call in (call for _, calls in ordered for call in calls):
             if call.name == name and not call.answered:
                 call.answered = True
                 return call.id_
