@@ -59,7 +59,7 @@ async def test_databases_are_apart(server: Server) -> None:
 
 
 async def test_a_purge_finds_thousands_and_leaves_other_peoples_keys(server: Server) -> None:
-    async with shared(address(server.url)) as store:
+    async with shared(address(server.url), patience=30.0) as store:
         await said(server, b"SET", b"theirs", b"x")
         await said(server, b"SET", PREFIX + b"rubbish", b"x")
         for start in range(0, 3000, 500):
