@@ -35,15 +35,19 @@ class Operating:
 
 
 @asynccontextmanager
-async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> AsyncIterator[Operating]:
-    """`folder` takes its certificate and its log. `port`: of an operator that was there before."""
+async def operating(
+    kube: Cluster, folder: Path, *words: str, port: int = 0, own_certificate: bool = False
+) -> AsyncIterator[Operating]:
+    """`folder` takes its certificate and its log. `port`: of an operator that was there before. `own_certificate`: it
+    makes its own, for 127.0.0.1, and `ca_file` is not written."""
     ca_file, server = folder / "operator-ca.pem", folder / "operator.pem"
-    if not ca_file.exists():
+    if not ca_file.exists() and not own_certificate:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(ca_file)
         authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(server)
     options = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--namespace", "kube-system"]
     tls = ["--tls-cert", str(server), "--tls-key", str(server), "--ca", str(ca_file)]
+    tls = ["--url", "https://127.0.0.1:8443"] if own_certificate else tls
     kubeconfig = await asyncio.to_thread(_own_kubeconfig, kube, folder)
     paths = os.pathsep.join(str(ROOT / name) for name in ("proxy", "operator"))
     process = await asyncio.create_subprocess_exec(
