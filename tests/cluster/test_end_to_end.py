@@ -15,6 +15,7 @@ from harness import lab
 from kube import Cluster
 from kube_objects import route, upstream
 from operating import Operating, operating
+from peers import Recorder, serving
 from processes import Served, served
 
 from seawall.follow import FILE
@@ -161,4 +162,39 @@ async def test_an_edit_that_is_wrong_takes_no_traffic_down(world: World) -> None
             await world.kubectl("wait", "--for=condition=Accepted=False", "agentroute/chat", WAIT)
             assert await status(proxy, "chat") == 200
             assert await status(proxy, "other") == 200
+        assert await operator.stop() == 0
+
+
+def bring(folder: Path, **keys: str) -> None:
+    """Files of a mounted Secret, swapped in all at once as the kubelet does it."""
+    folder.mkdir(exist_ok=True)
+    version = folder / f"..{secrets.token_hex(4)}"
+    version.mkdir()
+    for name, text in keys.items():
+        (version / name).write_text(text)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("..data", name))
+    (folder / "..data.tmp").symlink_to(version.name)
+    (folder / "..data.tmp").rename(folder / "..data")
+
+
+async def test_keys_of_the_namespace_s_secret_come_and_change_without_a_restart(world: World) -> None:
+    seen, mounted = Recorder(), world.folder / "credentials"
+    bring(mounted)
+    async with serving(seen) as port, operating(world.kube, world.folder) as operator:
+        auth = {"type": "APIKey", "keyFile": str(mounted / "openai")}
+        await world.apply(upstream("a", baseURL=f"http://127.0.0.1:{port}", auth=auth), route("chat"))
+        await world.kubectl("wait", "--for=condition=Programmed", "agentroute/chat", WAIT)
+        policy, folder, words = await world.sidecar_words(operator, "agent-1")
+        async with served(policy, folder, *words) as proxy:
+
+            async def sent(key: str) -> bool:
+                await status(proxy, "chat")
+                return bool(seen.heads) and seen.fields(b"authorization")[-1:] == [f"Bearer {key}".encode()]
+
+            assert await status(proxy, "chat") == 502
+            bring(mounted, openai="first", anthropic="other")
+            await seconds_until(lambda: sent("first"))
+            bring(mounted, openai="second", anthropic="other")
+            await seconds_until(lambda: sent("second"))
         assert await operator.stop() == 0
