@@ -55,8 +55,8 @@ async def run(options: Options) -> int:
     connection = find()
     host, port = options.listen
     kube, meters = Kube(connection), Meters()
-    control = Control(kube, meters)
     namespace = options.namespace or connection.namespace
+    control = Control(kube, meters, namespace)
     election = Election(kube, namespace, LEASE, options.identity, control.lead, options.advertise)
     webhooks = Webhooks(kube, options.webhooks, lambda: election.leads)
     trusted = _Trusted(control.trust, webhooks.trust)
@@ -141,7 +141,8 @@ async def _at_work(parts: list[Part], watching: Watching) -> int:
 async def _load(control: Control) -> None:
     while True:
         try:
-            return await control.load()
+            await control.load()
+            return await control.recall()
         except ApiError as error:
             log.warning("the cluster cannot be read yet: %s", error)
             await asyncio.sleep(_LOAD_AGAIN)

@@ -1,6 +1,7 @@
 """The operator beside a real API server: what is applied comes out of it, and what came of it can be read."""
 
 import asyncio
+import base64
 import json
 import secrets
 import time
@@ -249,3 +250,33 @@ async def test_what_a_sidecar_tells_a_replica_that_does_not_write_counts_too(
                 )
                 assert forged.status_code == 403
                 polling.cancel()
+
+
+async def test_an_operator_that_starts_beside_wrong_documents_serves_what_was_accepted_before(
+    kube: Cluster, tmp_path: Path, namespace: str
+) -> None:
+    everywhere = f"limit-{namespace}"
+    async with operating(kube, tmp_path) as first:
+        limit = policy(everywhere, level="overrides", namespace="", timeouts={"request": "50s"})
+        limit["spec"]["targetRefs"] = [
+            {"kind": "AgentRoute", "namespace": namespace, "name": name} for name in ("chat", "other")
+        ]
+        await apply(kube, namespace, upstream(), route(), route("other"), limit)
+        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+        await wait_for(kube, namespace, "Programmed", "agentroute/other")
+        await wait_for(kube, namespace, "Accepted", f"clusterresiliencepolicy/{everywhere}")
+        assert await first.stop() == 0
+    # Nobody is there to refuse it: one takes the other's path, the next one's time is longer than what holds for all.
+    await apply(kube, namespace, route("chat", path="/other"))
+    await apply(kube, namespace, route("other", timeouts={"backendRequest": "55s"}))
+    async with operating(kube, tmp_path) as second:
+        await wait_for(kube, namespace, "Accepted=False", "agentroute/chat")
+        status = kube.get("-n", namespace, "agentroute", "chat")["status"]
+        message = next(one["message"] for one in status["conditions"] if one["type"] == "Accepted")
+        assert "The last accepted version stays in effect" in message
+        stored = kube.get("-n", namespace, "configmap", "seawall-bundle-default")["binaryData"]["bundle.json.gz"]
+        routes = unpack(base64.b64decode(stored)).policy.routes
+        assert [match.path for one in routes for rule in one.rules for match in rule.matches] == ["/chat", "/other"]
+        assert {rule.settings.timeouts.request for one in routes for rule in one.rules} == {50.0}
+        assert await second.stop() == 0
+    await kubectl(kube, "delete", "clusterresiliencepolicy", everywhere)

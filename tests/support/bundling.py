@@ -59,7 +59,7 @@ async def bundling(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIte
     async def noted(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         running.connections.add(request.transport.get_extra_info("peername"))
-        return await bundle_route.handler(request)  # type: ignore[no-any-return]
+        return await bundle_route.handler(request)
 
     service = BundleService(running.shelf, review, lambda key, pod, report: running.said.append(report))
     bundle_route, *others = service.routes()
