@@ -147,6 +147,30 @@ async def test_a_poll_is_answered_by_the_next_edit_and_programmed_by_the_next_po
     acknowledging.cancel()
 
 
+async def test_wait_for_the_file_that_was_applied_waits_whatever_kind_was_edited(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod, tmp_path: Path
+) -> None:
+    """A policy's edit leaves its routes' generation as it was: waiting for a route may return too early, waiting for
+    what was edited never does."""
+    await apply(kube, namespace, upstream(), route(), policy(retry={"attempts": 2}))
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    pod = await pods(namespace)
+    revision = (await pod.poll()).headers["ETag"].strip('"')
+    acknowledging = asyncio.create_task(pod.poll(revision))
+    edits = (policy(retry={"attempts": 5}), upstream(timeouts={"request": "70s"}), policy(enforcement="Shadow"))
+    for number, edit in enumerate(edits):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(plain(edit, namespace)))
+        await kubectl(kube, "apply", "--server-side", "--force-conflicts", "-f", str(file))
+        waiting = asyncio.create_task(kubectl(kube, "wait", "--for=condition=Programmed", "-f", str(file), WAIT))
+        revision = (await acknowledging).headers["ETag"].strip('"')
+        await asyncio.sleep(1.5)
+        assert not waiting.done(), "it is sent, but nobody runs it"
+        acknowledging = asyncio.create_task(pod.poll(revision))
+        await waiting
+    acknowledging.cancel()
+
+
 async def test_what_a_sidecar_refuses_is_said_of_the_route(
     kube: Cluster, operator: Operating, namespace: str, pods: MakePod
 ) -> None:

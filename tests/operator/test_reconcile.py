@@ -222,6 +222,19 @@ def test_an_upstream_of_several_namespaces_waits_for_all_of_them() -> None:
     assert world.conditions("ClusterUpstream", "c", "")["Programmed"] == ("True", "Programmed")
 
 
+def test_a_policy_of_an_upstream_waits_for_the_sidecars_of_every_namespace_that_uses_it() -> None:
+    world = Simulated(
+        upstream(namespace="other"), route("chat", "other/a"), policy("p", "Upstream", "a", namespace="other")
+    )
+    world.step()
+    world.report("p1", "an older one")
+    world.step()
+    assert world.conditions("ResiliencePolicy", "p", "other")["Programmed"] == ("False", "Pending")
+    world.report("p1", world.revision())
+    world.step()
+    assert world.conditions("ResiliencePolicy", "p", "other")["Programmed"] == ("True", "Programmed")
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_happens_two_steps_later_there_is_nothing_left_to_write(seed: int) -> None:
     rng, world = Random(seed), Simulated()
