@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from kube import Cluster
-from kube_objects import policy, route, upstream
+from kube_objects import made, policy, route, upstream
 from operating import Operating, operating
 from ports import free_port
 
@@ -95,6 +95,78 @@ async def test_what_is_applied_is_accepted_merged_and_programmed(
     assert printed[0].split() == ["NAME", "ACCEPTED", "PROGRAMMED", "REV", "SYNCED", "AGE"]
     assert printed[1].split()[:5] == ["chat", "True", "True", status["revision"], "0/0"]
     assert kube.get("-n", namespace, "configmap", "seawall-bundle-default")["binaryData"]
+
+
+async def test_each_kind_says_in_its_conditions_what_became_of_it(
+    kube: Cluster, operator: Operating, namespace: str
+) -> None:
+    profile = made("SidecarProfile", "gpu", {"selector": {"matchLabels": {"gpu": "yes"}}})
+    await apply(
+        kube, namespace, upstream(), upstream("spare"), profile,
+        route(), route("half", "a", "gone"), route("dead", "gone"),
+        policy("first", level="overrides", retry={"attempts": 4}), policy("mine", retry={"attempts": 2}),
+        policy("nobody", target="nothing", retry={"attempts": 2}),
+    )  # fmt: skip
+    # Among equals the older one decides, and times are of whole seconds.
+    await asyncio.sleep(1.1)
+    await apply(kube, namespace, policy("second", level="overrides", retry={"attempts": 5}))
+    # It does not fit what is there: left out.
+    await apply(kube, namespace, route("taken", path="/chat"))
+    await wait_for(kube, namespace, "Accepted=False", "agentroute/taken")
+    await wait_for(kube, namespace, "Conflicted", "resiliencepolicy/second")
+
+    def of(kind: str, name: str) -> dict[str, str]:
+        found = kube.get("-n", namespace, kind, name)
+        conditions = found["status"]["conditions"]
+        assert {one["observedGeneration"] for one in conditions} == {found["metadata"]["generation"]}
+        return {one["type"]: f"{one['status']} {one['reason']}" for one in conditions}
+
+    good = {"Accepted": "True Accepted", "Programmed": "True NoSidecars"}
+    whole = {**good, "ResolvedRefs": "True ResolvedRefs", "Ready": "True Ready"}
+    assert of("agentroute", "chat") == of("upstream", "a") == whole
+    assert of("upstream", "spare") == {**whole, "Programmed": "True NotUsed"}
+    dead = {"ResolvedRefs": "False BackendNotFound", "Ready": "False NotResolvedRefs"}
+    assert of("agentroute", "half") == {**good, **dead}
+    assert of("agentroute", "dead") == {**good, **dead, "Programmed": "False NotInEffect"}
+    assert of("agentroute", "taken") == {
+        "Accepted": "False Invalid", "ResolvedRefs": "True ResolvedRefs", "Programmed": "False Invalid",
+        "Ready": "False NotAccepted",
+    }  # fmt: skip
+    assert of("sidecarprofile", "gpu") == {**good, "Ready": "True Ready"}
+    free = {"Overridden": "False NotOverridden", "Conflicted": "False NoConflict"}
+    assert of("resiliencepolicy", "first") == {**good, **free}
+    assert of("resiliencepolicy", "mine") == {**good, **free, "Overridden": "True Overridden"}
+    assert of("resiliencepolicy", "second") == {**good, **free, "Conflicted": "True Conflicted"}
+    assert of("resiliencepolicy", "nobody") == {**good, **free, "Programmed": "True NotUsed"}
+    assert of("effectivepolicy", "chat") == whole
+
+
+async def test_what_is_deleted_ends_and_what_it_decided_falls_back(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod
+) -> None:
+    await apply(kube, namespace, upstream(), route(), route("other"), policy(retry={"attempts": 5}))
+    await wait_for(kube, namespace, "Programmed", "agentroute/other")
+    pod = await pods(namespace)
+
+    async def attempts() -> dict[str, int]:
+        served = unpack((await pod.poll()).content).policy
+        return {one.name: one.rules[0].settings.retry.attempts for one in served.routes}
+
+    async def becomes(wanted: dict[str, int]) -> None:
+        async with asyncio.timeout(10):
+            while await attempts() != wanted:
+                await asyncio.sleep(0.1)
+
+    default = (await attempts())["other"]
+    assert await attempts() == {"chat": 5, "other": default} and default != 5
+    await kubectl(kube, "delete", "-n", namespace, "resiliencepolicy", "p")
+    await becomes({"chat": default, "other": default})
+    await kubectl(kube, "delete", "-n", namespace, "agentroute", "chat")
+    await becomes({"other": default})
+    await kubectl(kube, "delete", "-n", namespace, "upstream", "a")
+    await becomes({})
+    await wait_for(kube, namespace, "ResolvedRefs=False", "agentroute/other")
+    await kubectl(kube, "wait", "-n", namespace, "--for=delete", "configmap/seawall-bundle-default", WAIT)
 
 
 async def test_a_wrong_edit_is_told_and_the_last_good_one_stays(
