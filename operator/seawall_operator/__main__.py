@@ -6,8 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +13,7 @@ import uvloop
 
 from seawall_operator.admission import Admission
 from seawall_operator.bundles import BundleService
+from seawall_operator.certificates import Certificate, Mounted, Own
 from seawall_operator.connection import NoCluster, find
 from seawall_operator.control import Control
 from seawall_operator.election import Election
@@ -25,8 +24,9 @@ from seawall_operator.meters import Meters
 from seawall_operator.options import Options, read
 from seawall_operator.peers import Inbox, Outbox, Peering
 from seawall_operator.reviewing import Knowledge
-from seawall_operator.serve import LOOK, Certificate, admin_routes, listen
+from seawall_operator.serve import admin_routes, listen
 from seawall_operator.sidecar_container import AUDIENCE
+from seawall_operator.webhooks import Webhooks
 
 LEASE = "seawall-operator"
 _LOAD_AGAIN = 2.0
@@ -53,17 +53,16 @@ def main() -> int:
 async def run(options: Options) -> int:
     """Until a signal stops it; 1 where a bug did."""
     connection = find()
-    certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None
     host, port = options.listen
-    if certificate is None and host not in ("127.0.0.1", "::1"):
-        raise OSError("sidecars send tokens: --listen needs --tls-cert and --tls-key, unless it is 127.0.0.1")
     kube, meters = Kube(connection), Meters()
-    control = Control(kube, meters)
     namespace = options.namespace or connection.namespace
+    control = Control(kube, meters, namespace)
     election = Election(kube, namespace, LEASE, options.identity, control.lead, options.advertise)
+    webhooks = Webhooks(kube, options.webhooks, lambda: election.leads)
+    trusted = _Trusted(control.trust, webhooks.trust)
+    certificate = _certificate(options, kube, namespace, election, trusted)
     watching = Watching(connection, control)
-    parts: list[Part] = [control.run, election.run, watching.run, partial(_watch_authority, options.ca, control)]
-    parts += [certificate.watch] if certificate else []
+    parts: list[Part] = [control.run, election.run, watching.run, certificate.run, webhooks.run]
 
     async def review(token: str) -> Caller | None:
         return await kube.review_token(token, AUDIENCE)
@@ -72,14 +71,14 @@ async def run(options: Options) -> int:
     service.said = lambda key: dict(control.sidecars.reports(key))
     routes = [*service.routes(), *Admission(Knowledge(control, options.image, options.url)).routes()]
     if options.peer_token is not None:
-        peering = Peering(options.peer_token, options.ca, urlsplit(options.url).hostname or "")
+        peering = Peering(options.peer_token, lambda: trusted.authority, _host(options))
         outbox = Outbox(peering, lambda: election.leader)
         control.passed_on = outbox.put
         parts.append(outbox.run)
         routes += Inbox(peering, review, control.say).routes()
-    runner, port = await listen(routes, host, port, certificate.context if certificate else None)
+    runner, port = await listen(routes, host, port, certificate.context)
     admin_host, admin_port = options.admin
-    probes = admin_routes(meters.registry, control.shelf.ready.is_set)
+    probes = admin_routes(meters.registry, lambda: control.shelf.ready.is_set() and certificate.ready.is_set())
     admin, admin_port = await listen(probes, admin_host, admin_port)
     said = f"bundles on {host}:{port}, admin on {admin_host}:{admin_port}"
     print(f"seawall-operator: {said}", file=sys.stderr, flush=True)
@@ -93,6 +92,31 @@ async def run(options: Options) -> int:
         await admin.cleanup()
         await watching.end()
         await kube.close()
+
+
+class _Trusted:
+    """The authorities that this service is to be trusted by, and who is told of them."""
+
+    def __init__(self, *listeners: Callable[[str], None]) -> None:
+        self._listeners = listeners
+        self.authority = ""
+
+    def __call__(self, authority: str) -> None:
+        self.authority = authority
+        for listener in self._listeners:
+            listener(authority)
+
+
+def _certificate(
+    options: Options, kube: Kube, namespace: str, election: Election, trusted: Callable[[str], None]
+) -> Certificate:
+    if options.tls_cert is not None and options.tls_key is not None:
+        return Mounted(options.tls_cert, options.tls_key, options.ca, trusted)
+    return Own(kube, namespace, options.tls_secret, [_host(options)], lambda: election.leads, trusted)
+
+
+def _host(options: Options) -> str:
+    return urlsplit(options.url).hostname or ""
 
 
 async def _at_work(parts: list[Part], watching: Watching) -> int:
@@ -114,21 +138,11 @@ async def _at_work(parts: list[Part], watching: Watching) -> int:
     return 0 if stop.is_set() and not bugs else 1
 
 
-async def _watch_authority(file: Path | None, control: Control) -> None:
-    """Until cancelled: sidecars are told of a new authority before a certificate of it is served, if it comes first."""
-    while True:
-        if file is not None:
-            try:
-                control.trust(await asyncio.to_thread(file.read_text))
-            except OSError as error:
-                log.warning("the authority's file cannot be read: %s", error)
-        await asyncio.sleep(LOOK)
-
-
 async def _load(control: Control) -> None:
     while True:
         try:
-            return await control.load()
+            await control.load()
+            return await control.recall()
         except ApiError as error:
             log.warning("the cluster cannot be read yet: %s", error)
             await asyncio.sleep(_LOAD_AGAIN)

@@ -14,10 +14,11 @@ from typing import Any
 from seawall.policy.bundle import bundle, pack
 from seawall.policy.documents import Identity
 from seawall.policy.effective import EffectivePolicy
+from seawall_operator import config_maps
 from seawall_operator.bundles import Served, Shelf
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
-from seawall_operator.reconcile import LABELS, Moment, Stored
+from seawall_operator.reconcile import Moment, Stored
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
 from seawall_operator.resources import RESOURCES, Object, identity, resource_version
 from seawall_operator.sidecars import Key, Report, Sidecars
@@ -31,6 +32,7 @@ RELIST = 300.0
 """Everything is read anew this often, whatever the watches say."""
 FIRST_RELIST = 10.0
 FORGET = 5.0
+_OURS = ",".join(f"{name}={value}" for name, value in config_maps.LABELS.items())
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,10 @@ log = logging.getLogger(__name__)
 class Control:
     """One replica's."""
 
-    def __init__(self, kube: Kube, meters: Meters) -> None:
+    def __init__(self, kube: Kube, meters: Meters, home: str = "default") -> None:
+        """`home`: the operator's own namespace."""
         self._kube = kube
+        self._home = home
         self._meters = meters
         self._documents = Documents()
         self._rendered = Rendered({})
@@ -93,9 +97,27 @@ class Control:
         """Read everything; what is missing then is gone. Raises ApiError."""
         for kind in RESOURCES:
             await self._load(kind)
-        ours = ",".join(f"{name}={value}" for name, value in LABELS.items())
-        maps, _ = await self._kube.list("ConfigMap", ours, metadata_only=True)
+        maps, _ = await self._kube.list("ConfigMap", _OURS, metadata_only=True)
         self.writer.stored_are(maps)
+
+    async def recall(self) -> None:
+        """What was accepted before this process was there; after the first load. Raises ApiError."""
+        maps, _ = await self._kube.list("ConfigMap", f"{_OURS},{config_maps.CONTENT}=accepted")
+        known: dict[Identity, Object] = {}
+        for one in maps:
+            try:
+                found = config_maps.accepted_in(one)
+            except ValueError as error:
+                log.warning(
+                    "ConfigMap %s: %s", "/".join((one["metadata"]["namespace"], one["metadata"]["name"])), error
+                )
+                continue
+            for obj in found:
+                live = self._documents.get(identity(obj))
+                # Another one of that name is another document.
+                if live is not None and live["metadata"].get("uid") == obj["metadata"].get("uid"):
+                    known[identity(obj)] = obj
+        self._rendered = Rendered({}, known)
 
     def trust(self, authority: str) -> None:
         """What sidecars are to trust the operator by from now on, PEM."""
@@ -188,7 +210,8 @@ class Control:
         )
         bundles = scope.bundles(self.shelf.sequence) if scope is not None else ()
         time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return Moment(self._compiled, self._documents, statuses, bundles, stored, now, time)
+        accepted = self._rendered.accepted
+        return Moment(self._compiled, self._documents, statuses, bundles, accepted, self._home, stored, now, time)
 
     def _learn(self, answer: Object) -> None:
         """What was written is known at once, so that it is not written again before the watch tells of it."""

@@ -6,13 +6,14 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`namespace` "": the pod's own. `tls_cert` None: plain HTTP, for the loopback only."""
+    """`namespace` "": the pod's own. `tls_cert` None: the operator makes its own certificate, in `tls_secret`."""
 
     listen: Address
     admin: Address
@@ -23,6 +24,8 @@ class Options:
     tls_cert: Path | None
     tls_key: Path | None
     ca: Path | None
+    tls_secret: str
+    webhooks: str
     advertise: str
     peer_token: Path | None
 
@@ -38,18 +41,24 @@ def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
 
     option("--listen", "0.0.0.0:8443", "HOST:PORT for sidecars and webhooks")
     option("--admin", "0.0.0.0:8080", "HOST:PORT for probes and metrics")
-    option("--namespace", "", "of the lease; else the pod's own")
+    option("--namespace", "", "of the lease and the Secret; else the pod's own")
     option("--identity", f"{socket.gethostname()}-{os.getpid()}", "of this replica in the lease")
     option("--image", "seawall:latest", "of the sidecars")
     option("--url", "https://seawall-operator.seawall.svc:8443", "under which sidecars reach this service")
-    option("--tls-cert", "", "file with this service's certificate, PEM")
+    option("--tls-cert", "", "file with this service's certificate, PEM; none: the operator makes its own")
     option("--tls-key", "", "file with its key")
-    option("--ca", "", "file with the authority that sidecars trust this service by, PEM")
+    option("--ca", "", "file with the authority that sidecars and the API server trust it by, PEM")
+    option("--tls-secret", "seawall-operator-tls", "Secret in its namespace for the certificate that it makes")
+    option("--webhooks", "seawall-operator", "name of the webhook configurations whose caBundle it writes")
     option("--advertise", "", "https://IP:PORT at which other replicas reach this one; none: it is the only one")
     option("--peer-token", "", "file with the token that replicas know each other by")
     found = parser.parse_args(words)
     if bool(found.tls_cert) != bool(found.tls_key):
         parser.error("--tls-cert and --tls-key go together")
+    if not urlsplit(found.url).hostname:
+        parser.error(f"--url: {found.url!r} names no host")
+    if found.ca and not found.tls_cert:
+        parser.error("--ca is of the certificate in --tls-cert")
     return Options(
         listen=_address(parser, "--listen", found.listen),
         admin=_address(parser, "--admin", found.admin),
@@ -60,6 +69,8 @@ def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
         tls_cert=Path(found.tls_cert) if found.tls_cert else None,
         tls_key=Path(found.tls_key) if found.tls_key else None,
         ca=Path(found.ca) if found.ca else None,
+        tls_secret=found.tls_secret,
+        webhooks=found.webhooks,
         advertise=found.advertise,
         peer_token=Path(found.peer_token) if found.peer_token else None,
     )

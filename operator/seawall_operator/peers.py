@@ -29,10 +29,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Peering:
-    """token_file: with which this replica shows who it is. name: that peers' certificates must have."""
+    """token_file: with which this replica shows who it is. authority: that peers are trusted by, PEM; "": as the system
+    has it. name: that their certificates must have."""
 
     token_file: Path
-    ca_file: Path | None
+    authority: Callable[[], str]
     name: str
 
 
@@ -69,7 +70,7 @@ class Outbox:
         rows = [[*key, pod, r.running, r.refused, r.error, now - r.at] for (key, pod), r in reports.items()]
         try:
             token = (await asyncio.to_thread(self._peering.token_file.read_text)).strip()
-            trust = ssl.create_default_context(cafile=self._peering.ca_file)
+            trust = ssl.create_default_context(cadata=self._peering.authority() or None)
             headers = {"Authorization": f"Bearer {token}"}
             async with session.post(
                 f"{address}/v1/reports", json=rows, headers=headers, ssl=trust, server_hostname=self._peering.name

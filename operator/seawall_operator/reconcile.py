@@ -1,31 +1,27 @@
 """What is, and what should be → what to write, in order. Pure: nothing here waits, and what is right already is not
 written again.
 
-Steps of a namespace: the bundles that new pods start from, then the EffectivePolicies, then the statuses, each of which
-may say only what the step before it has done. The cluster's own documents only have statuses.
+Steps of a namespace: the ConfigMaps that new pods and new operators start from, then the EffectivePolicies, then the
+statuses, each of which may say only what the step before it has done. Of the cluster's own documents there are neither
+bundles nor EffectivePolicies.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seawall.policy.bundle import Bundle, pack
+from seawall.policy.bundle import Bundle
 from seawall.policy.documents import API_VERSION, Identity
+from seawall_operator import config_maps
 from seawall_operator.conditions import Transition, transitions
+from seawall_operator.config_maps import Place
 from seawall_operator.render import CLUSTER, Documents
 from seawall_operator.resources import WRITTEN_BY_USERS, Object, identity
-from seawall_operator.sidecar_container import BUNDLE_FILE, CA_CONFIG_MAP, CA_FILE, bundle_name
-from seawall_operator.sidecars import Key
+from seawall_operator.sidecar_container import CA_CONFIG_MAP
 from seawall_operator.statuses import Desired, Statuses, written
 
 COUNT_SECONDS = 5.0
 """Counts of sidecars are written this often at most, for each object."""
-MAX_CONFIG_MAP = 1_000_000
-"""Bytes of a packed bundle; a ConfigMap holds 1 MiB."""
-REVISION, SEQUENCE = "seawall.dev/revision", "seawall.dev/sequence"
-LABELS = {"app.kubernetes.io/managed-by": "seawall-operator", "app.kubernetes.io/part-of": "seawall"}
 _COUNTS = ("sidecars", "synced")
 
 
@@ -62,19 +58,17 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     counted: list[Identity] = field(default_factory=list)
     again: float | None = None
-    too_large: list[Key] = field(default_factory=list)
+    too_large: list[Place] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was written before: the revisions in ConfigMaps, when an object's counts were written last, and for each
-    namespace the fingerprint of what its sidecars trust the operator by. `authority`: what they are to trust, PEM; ""
-    where that is not the operator's business."""
+    """What was written before: the revision of each ConfigMap, and when an object's counts were written last.
+    `authority`: what sidecars are to trust the operator by, PEM; "" where that is not the operator's business."""
 
-    bundles: Mapping[Key, str] = field(default_factory=dict)
+    maps: Mapping[Place, str] = field(default_factory=dict)
     counted: Mapping[Identity, float] = field(default_factory=dict)
     authority: str = ""
-    trusted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +80,8 @@ class Moment:
     live: Documents
     statuses: Statuses
     bundles: Sequence[Bundle]
+    accepted: Mapping[Identity, Object]
+    home: str
     stored: Stored
     now: float
     time: str
@@ -93,9 +89,8 @@ class Moment:
 
 def reconcile(namespace: str, moment: Moment) -> Plan:
     plan = Plan()
+    _config_maps(namespace, moment, plan)
     if namespace != CLUSTER:
-        _trust(namespace, moment, plan)
-        _store_bundles(namespace, moment, plan)
         _effective_policies(namespace, moment, plan)
     for obj in moment.documents.of(namespace, *WRITTEN_BY_USERS):
         if (there := moment.live.get(identity(obj))) is not None:
@@ -103,46 +98,27 @@ def reconcile(namespace: str, moment: Moment) -> Plan:
     return plan
 
 
-def _trust(namespace: str, moment: Moment, plan: Plan) -> None:
-    """What sidecars trust the operator by, where there is something for them to ask."""
-    authority = moment.stored.authority
-    if not authority or moment.stored.trusted.get(namespace) == fingerprint(authority):
-        return
-    metadata = {
-        "name": CA_CONFIG_MAP,
-        "namespace": namespace,
-        "labels": LABELS,
-        "annotations": {REVISION: fingerprint(authority)},
-    }
-    data = {CA_FILE: authority}
-    plan.steps.append(Apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
-
-
-def fingerprint(authority: str) -> str:
-    """Of a certificate authority's text; "" of none."""
-    return f"sha256:{hashlib.sha256(authority.encode()).hexdigest()[:12]}" if authority else ""
-
-
-def _store_bundles(namespace: str, moment: Moment, plan: Plan) -> None:
-    wanted = {(b.namespace, b.profile): b for b in moment.bundles if b.namespace == namespace and b.policy.routes}
-    for key in moment.stored.bundles:
-        if key[0] == namespace and key not in wanted:
-            plan.steps.append(Delete("ConfigMap", namespace, bundle_name(key[1])))
-    for key, made in wanted.items():
-        if moment.stored.bundles.get(key) == made.revision:
+def _config_maps(namespace: str, moment: Moment, plan: Plan) -> None:
+    kept = config_maps.accepted(namespace, moment.home, moment.documents, moment.accepted)
+    if namespace == CLUSTER:
+        wanted = list(kept)
+        ours = {(moment.home, config_maps.ACCEPTED_CLUSTER)}
+    else:
+        trust = config_maps.trust(namespace, moment.stored.authority)
+        wanted = [*trust, *config_maps.bundles(namespace, moment.bundles), *kept]
+        # What pods trust is never taken from them.
+        ours = {place for place in moment.stored.maps if place[0] == namespace}
+        ours -= {(namespace, CA_CONFIG_MAP), (namespace, config_maps.ACCEPTED_CLUSTER)}
+    for place in sorted((ours & moment.stored.maps.keys()) - {one.place for one in wanted}):
+        plan.steps.append(Delete("ConfigMap", *place))
+    for one in wanted:
+        if moment.stored.maps.get(one.place) == one.revision:
             continue
-        packed = pack(made)
-        if len(packed) > MAX_CONFIG_MAP:
-            plan.too_large.append(key)
-            continue
-        metadata = {
-            "name": bundle_name(made.profile),
-            "namespace": namespace,
-            "labels": LABELS,
-            "annotations": {REVISION: made.revision, SEQUENCE: str(made.sequence)},
-        }
-        data = {BUNDLE_FILE: base64.b64encode(packed).decode()}
-        plan.steps.append(Apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": data}))
+        body = one.body()
+        if config_maps.size(body) > config_maps.MAX_BYTES:
+            plan.too_large.append(one.place)
+        else:
+            plan.steps.append(Apply(body))
 
 
 def _effective_policies(namespace: str, moment: Moment, plan: Plan) -> None:
@@ -156,7 +132,7 @@ def _effective_policies(namespace: str, moment: Moment, plan: Plan) -> None:
             owner = {
                 "apiVersion": API_VERSION, "kind": "AgentRoute", "name": name, "uid": route["metadata"].get("uid", ""),
             }  # fmt: skip
-            metadata = {"name": name, "namespace": namespace, "labels": LABELS, "ownerReferences": [owner]}
+            metadata = {"name": name, "namespace": namespace, "labels": config_maps.LABELS, "ownerReferences": [owner]}
             plan.steps.append(
                 Apply({"apiVersion": API_VERSION, "kind": "EffectivePolicy", "metadata": metadata, "spec": {}})
             )

@@ -21,7 +21,8 @@ CLUSTER = ""
 """The scope of documents that belong to no namespace."""
 
 _CLUSTER_KINDS = tuple(kind for kind, resource in RESOURCES.items() if not resource.namespaced)
-_INPUTS = ("Upstream", "ClusterUpstream", "AgentRoute", "ResiliencePolicy", "ClusterResiliencePolicy")
+INPUTS = ("Upstream", "ClusterUpstream", "AgentRoute", "ResiliencePolicy", "ClusterResiliencePolicy")
+"""The kinds that decide what holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Documents:
         """Everything that decides what holds in a namespace."""
         if namespace == CLUSTER:
             return self.of(CLUSTER, *_CLUSTER_KINDS)
-        own = self.of(namespace, *_INPUTS)
+        own = self.of(namespace, *INPUTS)
         targets = self._targets(namespace)
         abroad = sorted({ns for kind, ns, _ in targets if kind == "Upstream" and ns != namespace})
         foreign = [obj for ns in abroad for obj in self.of(ns, "Upstream") if identity(obj) in targets]
@@ -171,6 +172,6 @@ def _accepted(documents: Documents, rendered: Rendered, before: Mapping[Identity
     for obj in documents:
         key = identity(obj)
         version = before.get(key) if key in wrong else obj
-        if version is not None and obj["kind"] in _INPUTS:
+        if version is not None and obj["kind"] in INPUTS:
             result[key] = version
     return result

@@ -100,12 +100,17 @@ class Statuses:
         key = identity(obj)
         verdict = self._rendered.verdict(key)
         targets = ancestry.ancestors(obj, self._documents, self._rendered)
-        spaces = self._rendered.scopes if key[1] == CLUSTER else (key[1],)
-        counts = sum((self._in_namespace(namespace) for namespace in spaces), Counts())
+        counts = sum((self._in_namespace(namespace) for namespace in self._reach(key[1])), Counts())
         programmed = conditions.programmed(verdict, counts, in_effect=not verdict.dropped, used=bool(targets))
         found = (conditions.accepted(verdict), programmed, *ancestry.conditions(obj, targets))
         mode = spec_of(obj).get("enforcement") or "Enforce"
         return Desired(found, {"mode": mode}, tuple(targets[: ancestry.MAX_ANCESTORS]))
+
+    def _reach(self, home: str) -> Iterator[str]:
+        """The namespaces where a policy of this one may hold: others' routes may use its upstreams."""
+        for namespace, scope in self._rendered.scopes.items():
+            if home in (CLUSTER, namespace) or any(name.startswith(f"{home}/") for name in scope.policy.upstreams):
+                yield namespace
 
     def _in_namespace(self, namespace: str) -> Counts:
         if namespace not in self._counted:

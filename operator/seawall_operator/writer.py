@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from seawall.policy.documents import Identity
+from seawall_operator.config_maps import REVISION, Place
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
-from seawall_operator.reconcile import REVISION, Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
+from seawall_operator.reconcile import Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
 from seawall_operator.resources import Object
-from seawall_operator.sidecar_container import CA_CONFIG_MAP, bundle_name
 from seawall_operator.tell import event_of
 from seawall_operator.work import Marks
 
@@ -39,8 +39,7 @@ class Writer:
         self._meters = meters
         self._moment = moment
         self._learn = learn
-        self._bundles: dict[tuple[str, str], str] = {}
-        self._trusted: dict[str, str] = {}
+        self._maps: dict[Place, str] = {}
         self._counted: dict[Identity, float] = {}
         self._writing: dict[str, bool] = {}
         self._places = asyncio.Semaphore(PLACES)
@@ -50,7 +49,7 @@ class Writer:
 
     def stored_are(self, config_maps: Iterable[Object]) -> None:
         """All of the operator's ConfigMaps, as they are in the cluster."""
-        self._bundles, self._trusted = {}, {}
+        self._maps = {}
         for one in config_maps:
             self._stored(one)
 
@@ -77,9 +76,9 @@ class Writer:
 
     async def _write(self, namespace: str) -> None:
         plan = self._plan(namespace)
-        for key in plan.too_large:
+        for place in plan.too_large:
             self._meters.too_large()
-            log.error("the bundle of %s/%s is too large for a ConfigMap: new pods wait for the operator", *key)
+            log.error("too much for the ConfigMap %s/%s, it is left as it was: starts have to do without", *place)
         try:
             for step in plan.steps:
                 if not self.leads:
@@ -96,7 +95,7 @@ class Writer:
             self.marks.later(namespace, plan.again)
 
     def _plan(self, namespace: str) -> Plan:
-        stored = Stored(self._bundles, self._counted, self.authority, self._trusted)
+        stored = Stored(self._maps, self._counted, self.authority)
         return reconcile(namespace, self._moment(namespace, asyncio.get_running_loop().time(), stored))
 
     async def _carry_out(self, step: Step) -> None:
@@ -106,7 +105,7 @@ class Writer:
                     await self._kube.create(event_of(step, datetime.now(UTC)))
                 case Delete():
                     await self._kube.delete(step.kind, step.namespace, step.name)
-                    self._bundles.pop((step.namespace, step.name.removeprefix(bundle_name(""))), None)
+                    self._maps.pop((step.namespace, step.name), None)
                 case Apply():
                     answer = await self._kube.apply(step.body, status=step.status)
                     (self._stored if answer.get("kind") == "ConfigMap" else self._learn)(answer)
@@ -118,8 +117,4 @@ class Writer:
     def _stored(self, config_map: Object) -> None:
         metadata = config_map["metadata"]
         revision = (metadata.get("annotations") or {}).get(REVISION, "")
-        profile = metadata["name"].removeprefix(bundle_name(""))
-        if metadata["name"] == CA_CONFIG_MAP:
-            self._trusted[metadata["namespace"]] = revision
-        elif metadata["name"] == bundle_name(profile):
-            self._bundles[metadata["namespace"], profile] = revision
+        self._maps[metadata["namespace"], metadata["name"]] = revision

@@ -90,7 +90,9 @@ class Follower:
         self._running = first.revision if first else ""
         self._sequence = first.sequence if first else 0
         self._refused = ""
+        self._refused_packed = b""
         self._error = ""
+        self._trusted: tuple[str | None, ssl.SSLContext] | None = None
         self._behind_since: float | None = None
         self._asked = asyncio.Event()
         self._away = False
@@ -107,6 +109,7 @@ class Follower:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HOLD, sock_connect=5.0)) as session:
             while True:
                 try:
+                    await self._once_more()
                     await self._question(session)
                     wait, self._away = FIRST_WAIT, False
                     continue
@@ -130,7 +133,7 @@ class Follower:
         if self._refused:
             headers |= {"X-Seawall-Refused": self._refused, "X-Seawall-Error": quote(self._error)}
         url = f"{following.url}/v1/bundles/{following.namespace}/{following.profile}"
-        async with session.get(url, headers=headers, ssl=_trust(following.ca_file)) as response:
+        async with session.get(url, headers=headers, ssl=await asyncio.to_thread(self._trust)) as response:
             sequence = _number(response.headers.get("X-Seawall-Sequence", ""))
             if response.status == 304:
                 self._caught_up(sequence)
@@ -147,11 +150,18 @@ class Follower:
             return
         await self._take(packed, revision, sequence)
 
+    async def _once_more(self) -> None:
+        """What was refused for a file that this pod lacked may be usable by now: those of a mounted Secret come when
+        somebody adds them."""
+        if self._refused and self._refused_packed:
+            await self._take(self._refused_packed, self._refused, self._sequence)
+
     async def _take(self, packed: bytes, revision: str, sequence: int) -> None:
         try:
             bundle = await asyncio.to_thread(unpack, packed)
         except BundleError as error:
             errors: Sequence[str] = (str(error),)
+            packed = b""
             self._observe(Reloaded("", (f"operator's bundle: {error}",)))
         else:
             policy = bundle.policy if bundle.policy.routes else self._otherwise
@@ -159,9 +169,9 @@ class Follower:
             if bundle.dropped:
                 log.warning("a newer operator sent fields that this version does not know: %s", bundle.dropped)
         if errors:
-            self._refused, self._error = revision, "; ".join(errors)[:MAX_ERROR]
+            self._refused, self._refused_packed, self._error = revision, packed, "; ".join(errors)[:MAX_ERROR]
             return
-        self._running, self._refused, self._error = bundle.revision, "", ""
+        self._running, self._refused, self._refused_packed, self._error = bundle.revision, "", b"", ""
         self._sequence, self._behind_since = max(self._sequence, sequence), None
         await self._keep(packed)
 
@@ -183,15 +193,19 @@ class Follower:
             log.warning("the operator has been set back: following it anew")
             self._sequence, self._behind_since = 0, None
 
+    def _trust(self) -> ssl.SSLContext:
+        """The file is read anew for each question, since authorities are rotated too. Where it says the same as before
+        so is the context: the connection is used again."""
+        file = self._following.ca_file
+        text = file.read_text() if file is not None else None
+        if self._trusted is None or self._trusted[0] != text:
+            self._trusted = text, ssl.create_default_context(cadata=text)
+        return self._trusted[1]
+
     def _say_away(self, error: Exception) -> None:
         if not self._away:
             self._away = True
             log.warning("the operator does not answer, what runs stays: %s", error or type(error).__name__)
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
-    """Read anew for each question, which come seldom: authorities are rotated too."""
-    return ssl.create_default_context(cafile=ca_file) if ca_file is not None else True
 
 
 async def _body(response: "aiohttp.ClientResponse") -> bytes:

@@ -1,6 +1,7 @@
 """The operator beside a real API server: what is applied comes out of it, and what came of it can be read."""
 
 import asyncio
+import base64
 import json
 import secrets
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from kube import Cluster
-from kube_objects import policy, route, upstream
+from kube_objects import made, policy, route, upstream
 from operating import Operating, operating
 from ports import free_port
 
@@ -96,6 +97,78 @@ async def test_what_is_applied_is_accepted_merged_and_programmed(
     assert kube.get("-n", namespace, "configmap", "seawall-bundle-default")["binaryData"]
 
 
+async def test_each_kind_says_in_its_conditions_what_became_of_it(
+    kube: Cluster, operator: Operating, namespace: str
+) -> None:
+    profile = made("SidecarProfile", "gpu", {"selector": {"matchLabels": {"gpu": "yes"}}})
+    await apply(
+        kube, namespace, upstream(), upstream("spare"), profile,
+        route(), route("half", "a", "gone"), route("dead", "gone"),
+        policy("first", level="overrides", retry={"attempts": 4}), policy("mine", retry={"attempts": 2}),
+        policy("nobody", target="nothing", retry={"attempts": 2}),
+    )  # fmt: skip
+    # Among equals the older one decides, and times are of whole seconds.
+    await asyncio.sleep(1.1)
+    await apply(kube, namespace, policy("second", level="overrides", retry={"attempts": 5}))
+    # It does not fit what is there: left out.
+    await apply(kube, namespace, route("taken", path="/chat"))
+    await wait_for(kube, namespace, "Accepted=False", "agentroute/taken")
+    await wait_for(kube, namespace, "Conflicted", "resiliencepolicy/second")
+
+    def of(kind: str, name: str) -> dict[str, str]:
+        found = kube.get("-n", namespace, kind, name)
+        conditions = found["status"]["conditions"]
+        assert {one["observedGeneration"] for one in conditions} == {found["metadata"]["generation"]}
+        return {one["type"]: f"{one['status']} {one['reason']}" for one in conditions}
+
+    good = {"Accepted": "True Accepted", "Programmed": "True NoSidecars"}
+    whole = {**good, "ResolvedRefs": "True ResolvedRefs", "Ready": "True Ready"}
+    assert of("agentroute", "chat") == of("upstream", "a") == whole
+    assert of("upstream", "spare") == {**whole, "Programmed": "True NotUsed"}
+    dead = {"ResolvedRefs": "False BackendNotFound", "Ready": "False NotResolvedRefs"}
+    assert of("agentroute", "half") == {**good, **dead}
+    assert of("agentroute", "dead") == {**good, **dead, "Programmed": "False NotInEffect"}
+    assert of("agentroute", "taken") == {
+        "Accepted": "False Invalid", "ResolvedRefs": "True ResolvedRefs", "Programmed": "False Invalid",
+        "Ready": "False NotAccepted",
+    }  # fmt: skip
+    assert of("sidecarprofile", "gpu") == {**good, "Ready": "True Ready"}
+    free = {"Overridden": "False NotOverridden", "Conflicted": "False NoConflict"}
+    assert of("resiliencepolicy", "first") == {**good, **free}
+    assert of("resiliencepolicy", "mine") == {**good, **free, "Overridden": "True Overridden"}
+    assert of("resiliencepolicy", "second") == {**good, **free, "Conflicted": "True Conflicted"}
+    assert of("resiliencepolicy", "nobody") == {**good, **free, "Programmed": "True NotUsed"}
+    assert of("effectivepolicy", "chat") == whole
+
+
+async def test_what_is_deleted_ends_and_what_it_decided_falls_back(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod
+) -> None:
+    await apply(kube, namespace, upstream(), route(), route("other"), policy(retry={"attempts": 5}))
+    await wait_for(kube, namespace, "Programmed", "agentroute/other")
+    pod = await pods(namespace)
+
+    async def attempts() -> dict[str, int]:
+        served = unpack((await pod.poll()).content).policy
+        return {one.name: one.rules[0].settings.retry.attempts for one in served.routes}
+
+    async def becomes(wanted: dict[str, int]) -> None:
+        async with asyncio.timeout(10):
+            while await attempts() != wanted:
+                await asyncio.sleep(0.1)
+
+    default = (await attempts())["other"]
+    assert await attempts() == {"chat": 5, "other": default} and default != 5
+    await kubectl(kube, "delete", "-n", namespace, "resiliencepolicy", "p")
+    await becomes({"chat": default, "other": default})
+    await kubectl(kube, "delete", "-n", namespace, "agentroute", "chat")
+    await becomes({"other": default})
+    await kubectl(kube, "delete", "-n", namespace, "upstream", "a")
+    await becomes({})
+    await wait_for(kube, namespace, "ResolvedRefs=False", "agentroute/other")
+    await kubectl(kube, "wait", "-n", namespace, "--for=delete", "configmap/seawall-bundle-default", WAIT)
+
+
 async def test_a_wrong_edit_is_told_and_the_last_good_one_stays(
     kube: Cluster, operator: Operating, namespace: str, pods: MakePod
 ) -> None:
@@ -143,6 +216,30 @@ async def test_a_poll_is_answered_by_the_next_edit_and_programmed_by_the_next_po
     assert not programmed.done(), "it is sent, but nobody runs it"
     acknowledging = asyncio.create_task(pod.poll(second.revision))
     await programmed
+    acknowledging.cancel()
+
+
+async def test_wait_for_the_file_that_was_applied_waits_whatever_kind_was_edited(
+    kube: Cluster, operator: Operating, namespace: str, pods: MakePod, tmp_path: Path
+) -> None:
+    """A policy's edit leaves its routes' generation as it was: waiting for a route may return too early, waiting for
+    what was edited never does."""
+    await apply(kube, namespace, upstream(), route(), policy(retry={"attempts": 2}))
+    await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+    pod = await pods(namespace)
+    revision = (await pod.poll()).headers["ETag"].strip('"')
+    acknowledging = asyncio.create_task(pod.poll(revision))
+    edits = (policy(retry={"attempts": 5}), upstream(timeouts={"request": "70s"}), policy(enforcement="Shadow"))
+    for number, edit in enumerate(edits):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(plain(edit, namespace)))
+        await kubectl(kube, "apply", "--server-side", "--force-conflicts", "-f", str(file))
+        waiting = asyncio.create_task(kubectl(kube, "wait", "--for=condition=Programmed", "-f", str(file), WAIT))
+        revision = (await acknowledging).headers["ETag"].strip('"')
+        await asyncio.sleep(1.5)
+        assert not waiting.done(), "it is sent, but nobody runs it"
+        acknowledging = asyncio.create_task(pod.poll(revision))
+        await waiting
     acknowledging.cancel()
 
 
@@ -249,3 +346,33 @@ async def test_what_a_sidecar_tells_a_replica_that_does_not_write_counts_too(
                 )
                 assert forged.status_code == 403
                 polling.cancel()
+
+
+async def test_an_operator_that_starts_beside_wrong_documents_serves_what_was_accepted_before(
+    kube: Cluster, tmp_path: Path, namespace: str
+) -> None:
+    everywhere = f"limit-{namespace}"
+    async with operating(kube, tmp_path) as first:
+        limit = policy(everywhere, level="overrides", namespace="", timeouts={"request": "50s"})
+        limit["spec"]["targetRefs"] = [
+            {"kind": "AgentRoute", "namespace": namespace, "name": name} for name in ("chat", "other")
+        ]
+        await apply(kube, namespace, upstream(), route(), route("other"), limit)
+        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
+        await wait_for(kube, namespace, "Programmed", "agentroute/other")
+        await wait_for(kube, namespace, "Accepted", f"clusterresiliencepolicy/{everywhere}")
+        assert await first.stop() == 0
+    # Nobody is there to refuse it: one takes the other's path, the next one's time is longer than what holds for all.
+    await apply(kube, namespace, route("chat", path="/other"))
+    await apply(kube, namespace, route("other", timeouts={"backendRequest": "55s"}))
+    async with operating(kube, tmp_path) as second:
+        await wait_for(kube, namespace, "Accepted=False", "agentroute/chat")
+        status = kube.get("-n", namespace, "agentroute", "chat")["status"]
+        message = next(one["message"] for one in status["conditions"] if one["type"] == "Accepted")
+        assert "The last accepted version stays in effect" in message
+        stored = kube.get("-n", namespace, "configmap", "seawall-bundle-default")["binaryData"]["bundle.json.gz"]
+        routes = unpack(base64.b64decode(stored)).policy.routes
+        assert [match.path for one in routes for rule in one.rules for match in rule.matches] == ["/chat", "/other"]
+        assert {rule.settings.timeouts.request for one in routes for rule in one.rules} == {50.0}
+        assert await second.stop() == 0
+    await kubectl(kube, "delete", "clusterresiliencepolicy", everywhere)

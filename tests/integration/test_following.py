@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import ssl
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 from bundling import Bundling, bundling, made
 from harness import route, until, upstream
 from ports import free_port
@@ -16,6 +18,7 @@ from processes import Served, served
 from seawall.cli import main
 from seawall.follow import FILE
 from seawall.policy.bundle import Bundle, pack
+from seawall_operator import bundles
 
 OTHERWISE = upstream("main", "http://127.0.0.1:9/v1") + route("through", "/through", "main")
 
@@ -47,9 +50,11 @@ class Pod:
     def kept(self) -> Path:
         return self.state / FILE
 
-    def sidecar(self, url: str) -> Any:
+    def sidecar(self, url: str, *more: str) -> Any:
         words = ["--operator", url, "--profile", "team/default", "--operator-token", str(self.token)]
-        return served(self.policy, self.folder, *words, "--state", str(self.state), "--bundle", str(self.mounted))
+        return served(
+            self.policy, self.folder, *words, "--state", str(self.state), "--bundle", str(self.mounted), *more
+        )
 
 
 @pytest.fixture
@@ -152,6 +157,47 @@ async def test_a_file_that_the_policy_names_and_this_pod_lacks_is_a_reason_to_re
             operator.put(second)
             await until(operator.has(first.revision, second.revision))
             assert operator.said[-1].error == "/nowhere/ca.pem: No such file or directory"
+
+
+async def test_what_was_refused_for_a_file_is_run_once_the_file_is_there(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "HOLD", 0.2)
+    file = tmp_path / "late.pem"
+    async with bundling() as operator:
+        first = made(policy("first"))
+        operator.put(first)
+        async with pod.sidecar(operator.url):
+            await runs(operator, first)
+            tls = upstream("main", "https://127.0.0.1:9/v1", extra=f"tls: {{caFile: {file}}}\n")
+            second = made(tls + route("a", "/a", "main"), 2)
+            operator.put(second)
+            await until(operator.has(first.revision, second.revision))
+            trustme.CA().cert_pem.write_to_path(file)
+            await runs(operator, second)
+
+
+async def test_questions_are_asked_over_one_connection_until_the_authority_changes(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "HOLD", 0.1)
+    authorities, server = [trustme.CA(), trustme.CA()], ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    file = tmp_path / "ca.pem"
+    authorities[0].cert_pem.write_to_path(file)
+    authorities[0].issue_cert("127.0.0.1").configure_cert(server)
+    async with bundling(tls=server) as operator:
+        operator.put(made(policy("first")))
+        async with pod.sidecar(operator.url, "--operator-ca", str(file)):
+            await until(lambda: len(operator.said) >= 3, 10)
+            assert len(operator.connections) == 1
+            # Both are trusted before the second one is shown, as whoever rotates must see to.
+            file.write_bytes(authorities[0].cert_pem.bytes() + authorities[1].cert_pem.bytes())
+            await until(lambda: len(operator.connections) == 2, 10)
+            authorities[1].issue_cert("127.0.0.1").configure_cert(server)
+            file.write_bytes(authorities[1].cert_pem.bytes())
+            await until(lambda: len(operator.connections) == 3, 10)
+            number = len(operator.said)
+            await until(lambda: len(operator.said) > number, 10)
 
 
 async def test_a_replica_that_lags_does_not_take_a_sidecar_back(pod: Pod) -> None:

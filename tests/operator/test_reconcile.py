@@ -9,7 +9,7 @@ from kube_objects import BAD, arbitrary, cluster_upstream, made, policy, route, 
 from kube_sim import Simulated
 
 from seawall.policy.bundle import unpack
-from seawall_operator.reconcile import COUNT_SECONDS, Apply
+from seawall_operator.reconcile import COUNT_SECONDS, Apply, Delete
 from seawall_operator.resources import identity
 from seawall_operator.sidecar_container import BUNDLE_FILE
 
@@ -155,8 +155,9 @@ def test_new_pods_find_their_bundle_in_a_config_map_before_anything_is_said_of_i
     profile = made("SidecarProfile", "gpu", {"selector": {"matchLabels": {"gpu": "yes"}}})
     world = Simulated(upstream(), route(), profile)
     kinds = [step.body["kind"] for step in world.step() if isinstance(step, Apply)]
-    assert kinds[:2] == ["ConfigMap", "ConfigMap"] and kinds.count("ConfigMap") == 2
-    stored = world.config_maps["team", "gpu"]
+    # Two bundles, and what was accepted.
+    assert kinds[:3] == ["ConfigMap"] * 3 and kinds.count("ConfigMap") == 3
+    stored = world.config_maps["team", "seawall-bundle-gpu"]
     back = unpack(base64.b64decode(stored["binaryData"][BUNDLE_FILE]))
     assert (back.namespace, back.profile, back.revision) == ("team", "gpu", world.revision())
     assert world.conditions("SidecarProfile", "gpu")["Programmed"] == ("True", "NoSidecars")
@@ -167,7 +168,10 @@ def test_a_namespace_without_routes_keeps_no_bundle() -> None:
     world.step()
     world.remove(route())
     world.step()
-    assert world.config_maps == {}
+    assert set(world.config_maps) == {("team", "seawall-accepted")}
+    world.remove(upstream())
+    world.compile()
+    assert world.plan("team").steps == [Delete("ConfigMap", "team", "seawall-accepted")]
 
 
 def test_nothing_is_said_of_an_edit_that_was_not_compiled_yet() -> None:
@@ -216,6 +220,19 @@ def test_an_upstream_of_several_namespaces_waits_for_all_of_them() -> None:
     world.report("p1", world.revision())
     world.step()
     assert world.conditions("ClusterUpstream", "c", "")["Programmed"] == ("True", "Programmed")
+
+
+def test_a_policy_of_an_upstream_waits_for_the_sidecars_of_every_namespace_that_uses_it() -> None:
+    world = Simulated(
+        upstream(namespace="other"), route("chat", "other/a"), policy("p", "Upstream", "a", namespace="other")
+    )
+    world.step()
+    world.report("p1", "an older one")
+    world.step()
+    assert world.conditions("ResiliencePolicy", "p", "other")["Programmed"] == ("False", "Pending")
+    world.report("p1", world.revision())
+    world.step()
+    assert world.conditions("ResiliencePolicy", "p", "other")["Programmed"] == ("True", "Programmed")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,8 +1,11 @@
 """The operator's bundle service without a cluster: bundles are put on its shelf by hand, and every token is good."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+from aiohttp import web
 
 from seawall.policy import EffectivePolicy, evaluate, load_text
 from seawall.policy.bundle import Bundle, bundle, pack
@@ -28,6 +31,8 @@ class Bundling:
     shelf: Shelf
     url: str = ""
     said: list[Report] = field(default_factory=list)
+    connections: set[object] = field(default_factory=set)
+    """Where questions came from."""
 
     def put(self, one: Bundle, packed: bytes | None = None) -> None:
         self.shelf.sequence = one.sequence
@@ -45,15 +50,21 @@ def _nothing(namespace: str, profile: str) -> Served:
 
 
 @asynccontextmanager
-async def bundling(port: int = 0) -> AsyncIterator[Bundling]:
+async def bundling(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Bundling]:
     running = Bundling(Shelf(_nothing))
 
     async def review(token: str) -> Caller | None:
         return Caller("team", "default", "pod-1") if token == "good" else None
 
+    async def noted(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        running.connections.add(request.transport.get_extra_info("peername"))
+        return await bundle_route.handler(request)
+
     service = BundleService(running.shelf, review, lambda key, pod, report: running.said.append(report))
-    runner, port = await listen(service.routes(), "127.0.0.1", port)
-    running.url = f"http://127.0.0.1:{port}"
+    bundle_route, *others = service.routes()
+    runner, port = await listen([web.get(bundle_route.path, noted), *others], "127.0.0.1", port, tls)
+    running.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     try:
         yield running
     finally:

@@ -7,11 +7,12 @@ from typing import Any
 from kube_objects import Object
 
 from seawall.policy.bundle import Bundle, unpack
-from seawall_operator.reconcile import REVISION, Apply, Delete, Moment, Plan, Stored, Tell, reconcile
+from seawall_operator.config_maps import REVISION, Place
+from seawall_operator.reconcile import Apply, Delete, Moment, Plan, Stored, Tell, reconcile
 from seawall_operator.render import Documents, Rendered, render
 from seawall_operator.resources import identity
-from seawall_operator.sidecar_container import BUNDLE_FILE, CA_CONFIG_MAP
-from seawall_operator.sidecars import Key, Report, Sidecars
+from seawall_operator.sidecar_container import BUNDLE_FILE
+from seawall_operator.sidecars import Report, Sidecars
 from seawall_operator.statuses import Statuses
 
 
@@ -20,11 +21,10 @@ class Simulated:
 
     def __init__(self, *objects: Object) -> None:
         self.documents = Documents()
-        self.config_maps: dict[Key, Object] = {}
+        self.config_maps: dict[Place, Object] = {}
         self.sidecars = Sidecars()
         self.counted: dict[Any, float] = {}
         self.authority = ""
-        self.trusted: dict[str, str] = {}
         self.compiled = Documents()
         self.now = 1000.0
         self.told: list[Tell] = []
@@ -60,11 +60,13 @@ class Simulated:
         statuses = Statuses(
             self.compiled, self.rendered, lambda key, r: self.sidecars.counts(key, r, self.now), revisions
         )
-        bundles = {key: one["metadata"]["annotations"][REVISION] for key, one in self.config_maps.items()}
-        stored = Stored(bundles, self.counted, self.authority, self.trusted)
+        revisions_of_maps = {key: one["metadata"]["annotations"][REVISION] for key, one in self.config_maps.items()}
+        stored = Stored(revisions_of_maps, self.counted, self.authority)
         time = f"2026-01-01T00:{int(self.now) // 60 % 60:02}:{int(self.now) % 60:02}Z"
+        known = self.rendered.accepted
         return reconcile(
-            namespace, Moment(self.compiled, self.documents, statuses, self.bundles, stored, self.now, time)
+            namespace,
+            Moment(self.compiled, self.documents, statuses, self.bundles, known, "seawall", stored, self.now, time),
         )
 
     def compile(self) -> None:
@@ -87,14 +89,12 @@ class Simulated:
         if isinstance(step, Tell):
             self.told.append(step)
         elif isinstance(step, Delete):
-            self.config_maps.pop((step.namespace, step.name.removeprefix("seawall-bundle-")))
-        elif step.body["metadata"]["name"] == CA_CONFIG_MAP:
-            self.trusted[step.body["metadata"]["namespace"]] = step.body["metadata"]["annotations"][REVISION]
+            self.config_maps.pop((step.namespace, step.name))
         elif step.body["kind"] == "ConfigMap":
             metadata = step.body["metadata"]
-            profile = metadata["name"].removeprefix("seawall-bundle-")
-            unpack(base64.b64decode(step.body["binaryData"][BUNDLE_FILE]))
-            self.config_maps[metadata["namespace"], profile] = dict(step.body)
+            if metadata["name"].startswith("seawall-bundle-"):
+                unpack(base64.b64decode(step.body["binaryData"][BUNDLE_FILE]))
+            self.config_maps[metadata["namespace"], metadata["name"]] = dict(step.body)
         else:
             old = self.documents.get(identity(step.body))
             assert old is not None or not step.status, "the status of an object that is not there"

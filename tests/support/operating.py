@@ -35,16 +35,20 @@ class Operating:
 
 
 @asynccontextmanager
-async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> AsyncIterator[Operating]:
-    """`folder` takes its certificate and its log. `port`: of an operator that was there before."""
+async def operating(
+    kube: Cluster, folder: Path, *words: str, port: int = 0, own_certificate: bool = False, through: str = ""
+) -> AsyncIterator[Operating]:
+    """`folder` takes its certificate and its log. `port`: of an operator that was there before. `own_certificate`: it
+    makes its own, for 127.0.0.1, and `ca_file` is not written. `through`: the URL of a line to the API server."""
     ca_file, server = folder / "operator-ca.pem", folder / "operator.pem"
-    if not ca_file.exists():
+    if not ca_file.exists() and not own_certificate:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(ca_file)
         authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(server)
     options = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--namespace", "kube-system"]
     tls = ["--tls-cert", str(server), "--tls-key", str(server), "--ca", str(ca_file)]
-    kubeconfig = await asyncio.to_thread(_own_kubeconfig, kube, folder)
+    tls = ["--url", "https://127.0.0.1:8443"] if own_certificate else tls
+    kubeconfig = await asyncio.to_thread(_own_kubeconfig, kube, folder, through or kube.url)
     paths = os.pathsep.join(str(ROOT / name) for name in ("proxy", "operator"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "seawall_operator", *options, *tls, *words, stderr=PIPE,
@@ -74,13 +78,13 @@ async def operating(kube: Cluster, folder: Path, *words: str, port: int = 0) -> 
             await copying
 
 
-def _own_kubeconfig(kube: Cluster, folder: Path) -> Path:
+def _own_kubeconfig(kube: Cluster, folder: Path, url: str) -> Path:
     """Of a service account that may do what the operator needs, and nothing else."""
     file = folder / "operator-kubeconfig"
     if not file.exists():
         kube.kubectl("apply", "--server-side", "-f", str(ROOT / "tests" / "cluster" / "operator-rbac.yaml"))
         token = kube.kubectl("create", "token", "seawall-operator", "-n", "kube-system", "--duration=1h")
-        file.write_text(kube.kubeconfig.read_text().replace(kube.token, token.strip()))
+        file.write_text(kube.kubeconfig.read_text().replace(kube.token, token.strip()).replace(kube.url, url))
     return file
 
 
