@@ -71,16 +71,16 @@ async def test_redis_is_killed_and_comes_back_under_load_without_one_failed_call
     async with redis_server() as server, lab() as upstreams:
         async with replica(upstreams, tmp_path, places(tmp_path, server.url)) as (running, client):
             agents = [asyncio.create_task(asks(client)) for _ in range(8)]
-            await until(lambda: found(running) > 50)
+            await until(lambda: found(running) > 50, 30)
             for _ in range(2):
                 await server.stop()
                 begun = len(answers)
-                await until(lambda: len(answers) > begun + 100)  # noqa: B023 - waited for at once
+                await until(lambda: len(answers) > begun + 100, 30)  # noqa: B023 - waited for at once
                 assert stats(running).down > 0
                 await server.start()
                 # Empty, as it kept nothing on disk: new answers are kept, and found.
                 begun = found(running)
-                await until(lambda: found(running) > begun + 50, 15)  # noqa: B023
+                await until(lambda: found(running) > begun + 50, 30)  # noqa: B023
             stopping.set()
             await asyncio.gather(*agents)
         assert {status for status, _, _ in answers} == {200}

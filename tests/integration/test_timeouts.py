@@ -66,7 +66,7 @@ async def test_a_timeout_without_another_upstream_is_told_with_its_code(
 
 
 async def test_a_connection_that_hangs_is_given_up_and_the_call_moves_on(tmp_path: Path) -> None:
-    rule = "timeouts: {connect: 50ms}\n" + QUICK
+    rule = "timeouts: {connect: 300ms}\n" + QUICK
     async with lab() as upstreams:
         with blackhole() as port:
             policy = pair(f"http://127.0.0.1:{port}/v1", f"{upstreams.url}/v1", rule)
