@@ -9,9 +9,10 @@ UV      = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
 # What one image for proxy and operator holds; `translate` has a variant of its own, for it doubles the size.
 IMAGE_EXTRAS := --extra operator --extra bedrock --extra redis --extra prices
 
-CRDS   := charts/seawall-crds/templates
+CRDS       := charts/seawall-crds/templates
+MONITORING := charts/seawall/files
 
-.PHONY: run serve test lint bench crds kubernetes lock image e2e clean
+.PHONY: run serve test lint bench crds monitoring kubernetes lock image e2e clean
 
 run: $(VENV)/run.stamp  ## the demo: lab and proxy on 127.0.0.1:4100, no API key needed
 	@$(BIN)/seawall demo
@@ -28,12 +29,16 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m seawall_operator.crds --check $(CRDS)
+	$(BIN)/python -m monitoring --check $(MONITORING)
 
 crds: $(VENV)/dev.stamp  ## the CustomResourceDefinitions, from the policy's models and docs/documents.md
 	$(BIN)/python -m seawall_operator.crds $(CRDS)
 
+monitoring: $(VENV)/dev.stamp  ## the chart's dashboard and alerts, from the metrics' definitions
+	$(BIN)/python -m monitoring $(MONITORING)
+
 # Of their sources, once, into .cache; KUBEBUILDER_ASSETS names ready ones instead. Says what to do where neither works.
-kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against
+kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against, and helm
 	@PYTHONPATH=tests/support nice $(BIN)/python -m kubernetes_binaries
 
 image:  ## one image for proxy and operator, and what is in it, in dist/; VARIANT=translate adds translation

@@ -36,7 +36,7 @@ def _jailed(image: Image, *words: str) -> list[str]:
 
 @contextmanager
 def _started(image: Image, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """All of its processes end with it: chroot has taken another user, and so no end of a parent reaches what it became."""
+    """All of its processes end with it: by their group, for who took another user does not hear of a parent's end."""
     process = subprocess.Popen(_jailed(image, *words), stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         yield process
@@ -66,7 +66,8 @@ def test_its_commands_are_there(image: Image, name: str) -> None:
 
 
 def test_what_aws_needs_was_left_in(image: Image) -> None:
-    code = "import boto3; [boto3.client(s, region_name='us-east-1') for s in ('sts', 'sso', 'sso-oidc', 'bedrock-runtime')]"
+    services = ("sts", "sso", "sso-oidc", "bedrock-runtime")
+    code = f"import boto3; [boto3.client(name, region_name='us-east-1') for name in {services}]"
     run(*_jailed(image, "/opt/seawall/bin/python", "-c", code))
 
 
@@ -86,7 +87,7 @@ def test_the_proxy_is_ready_in_seconds(image: Image) -> None:
 
 def test_its_size_is_bounded(image: Image, tmp_path: Path) -> None:
     """Compressed, with its base, as a registry would hold it."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     for name in (image.name, BASE):
         target = tmp_path / str(len(sizes))
         run("buildah", "push", "--compression-format", "gzip", name, f"oci:{target}")

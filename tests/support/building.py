@@ -17,7 +17,8 @@ BASES = """\
 FROM scratch AS build
 ADD base /
 FROM build AS cut
-RUN dpkg --purge python3-venv python3.11-venv python3-pip-whl python3-setuptools-whl python3-distutils python3-lib2to3 \\
+RUN dpkg --purge python3-venv python3.11-venv python3-pip-whl python3-setuptools-whl \\
+      python3-distutils python3-lib2to3 \\
  && rm -rf /var/cache/apt/* /var/lib/apt/lists/* /usr/share/doc /usr/share/man /usr/share/locale /var/log/*
 FROM scratch AS base
 COPY --from=cut / /
