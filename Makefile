@@ -77,7 +77,8 @@ lock:  ## pin the dependencies anew; needs uv in .venv
 	$(UV) --group build --extra operator --constraint requirements-dev.lock --output-file requirements-operator.lock
 	$(UV) $(IMAGE_EXTRAS) --constraint requirements-dev.lock --output-file image/requirements.lock
 	$(UV) $(IMAGE_EXTRAS) --extra translate --constraint requirements-dev.lock --output-file image/requirements-translate.lock
-	$(subst compile pyproject.toml,compile,$(UV)) --group build --group sbom --output-file image/requirements-build.lock
+	$(subst compile pyproject.toml,compile,$(UV)) --group build --group sbom \
+		--constraint requirements-dev.lock --output-file image/requirements-build.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

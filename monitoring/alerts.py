@@ -61,7 +61,7 @@ ALERTS = (
         "SeawallCredentialParked",
         "max by (namespace, upstream) (seawall_credentials_parked) > 0",
         "1m", "ticket", "A credential of {{ $labels.upstream }} is out of quota",
-        "It is not tried again until its rest is over. Calls go elsewhere, or fail.",
+        "One call a minute tries it again. The others go elsewhere, or fail.",
     ),
     Alert(
         "SeawallCredentialUnreadable",
