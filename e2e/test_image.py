@@ -60,9 +60,9 @@ def test_the_jail_of_these_tests_holds(image: Image) -> None:
     assert subprocess.run(_jailed(image, "sh", "-c", "true"), capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize("name", ["seawall-operator", "seawall"])
+@pytest.mark.parametrize("name", ["seawall-operator", "seawall", "kubectl-seawall"])
 def test_its_commands_are_there(image: Image, name: str) -> None:
-    assert f"usage: {name}" in run(*_jailed(image, name, "--help"))
+    assert f"usage: {name.replace('kubectl-', 'kubectl ')}" in run(*_jailed(image, name, "--help"))
 
 
 def test_what_aws_needs_was_left_in(image: Image) -> None:

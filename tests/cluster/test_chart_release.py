@@ -95,8 +95,12 @@ async def test_a_release_comes_changes_and_goes(bare: Cluster, tmp_path: Path) -
     said = run("install", "seawall", str(CHART))
     assert said.count("kubectl ") >= 3 and "are not there yet" not in said
     team = await asyncio.to_thread(bare.namespace, "team-a")
-    # The operator under the permissions, and with the webhook configurations, of the release.
-    async with operating(bare, tmp_path, account=(NAMESPACE, "seawall-operator")) as operator:
+    # The operator with the permissions and the webhooks of the release; its certificate is its own.
+    async with operating(bare, tmp_path, own_certificate=True, account=(NAMESPACE, "seawall-operator")) as operator:
+        for kind in ("validatingwebhookconfiguration", "mutatingwebhookconfiguration"):
+            written = "--for=jsonpath={.webhooks[0].clientConfig.caBundle}"
+            await asyncio.to_thread(bare.kubectl, "wait", f"{kind}/seawall-operator", written, "--timeout=20s")
+        assert bare.get("-n", NAMESPACE, "secret", "seawall-operator-tls")["type"] == "kubernetes.io/tls"
         for one in (upstream("a"), route("chat")):
             applied = bare.apply({**one, "metadata": {"name": one["metadata"]["name"], "namespace": team}})
             assert applied.returncode == 0, applied.stderr
@@ -107,6 +111,9 @@ async def test_a_release_comes_changes_and_goes(bare: Cluster, tmp_path: Path) -
     run("upgrade", "seawall", str(CHART), values={**EVERYTHING, "operator": {"replicas": 3}})
     assert bare.get("-n", NAMESPACE, "deployment", "seawall-operator")["spec"]["replicas"] == 3
     assert bare.get("-n", NAMESPACE, "deployment", "seawall-gateway")
+    # What the operator wrote there is not the chart's to take away.
+    webhooks = bare.get("mutatingwebhookconfiguration", "seawall-operator")["webhooks"]
+    assert webhooks[0]["clientConfig"]["caBundle"]
     run("rollback", "seawall", "1")
     assert bare.get("-n", NAMESPACE, "deployment", "seawall-operator")["spec"]["replicas"] == 2
     assert bare.run("get", "-n", NAMESPACE, "deployment", "seawall-gateway").returncode != 0
