@@ -6,9 +6,13 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV      = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
           --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-CRDS   := charts/seawall-crds/templates
+# What one image for proxy and operator holds; `translate` has a variant of its own, for it doubles the size.
+IMAGE_EXTRAS := --extra operator --extra bedrock --extra redis --extra prices
 
-.PHONY: run serve test lint bench crds kubernetes lock clean
+CRDS       := charts/seawall-crds/templates
+MONITORING := charts/seawall/files
+
+.PHONY: run serve test lint bench crds monitoring kubernetes lock image e2e clean
 
 run: $(VENV)/run.stamp  ## the demo: lab and proxy on 127.0.0.1:4100, no API key needed
 	@$(BIN)/seawall demo
@@ -25,13 +29,25 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m seawall_operator.crds --check $(CRDS)
+	$(BIN)/python -m monitoring --check $(MONITORING)
 
 crds: $(VENV)/dev.stamp  ## the CustomResourceDefinitions, from the policy's models and docs/documents.md
 	$(BIN)/python -m seawall_operator.crds $(CRDS)
 
+monitoring: $(VENV)/dev.stamp  ## the chart's dashboard and alerts, from the metrics' definitions
+	$(BIN)/python -m monitoring $(MONITORING)
+
 # Of their sources, once, into .cache; KUBEBUILDER_ASSETS names ready ones instead. Says what to do where neither works.
-kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against
+kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against, and helm
 	@PYTHONPATH=tests/support nice $(BIN)/python -m kubernetes_binaries
+
+image:  ## one image for proxy and operator, and what is in it, in dist/; VARIANT=translate adds translation
+	@image/build.sh $(VARIANT)
+
+# Needs root: it builds the image on a Debian of its own making, and starts it as a cluster would.
+e2e: $(VENV)/dev.stamp  ## what `make test` leaves out
+	@e2e/tools.sh
+	$(BIN)/python -m pytest -q --timeout 600 e2e
 
 bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/benchmarks.md
 	$(BIN)/python bench/run.py --write README.md docs/benchmarks.md
@@ -59,6 +75,10 @@ lock:  ## pin the dependencies anew; needs uv in .venv
 	$(UV) --group build --output-file requirements.lock
 	$(UV) --group build --group dev --all-extras --output-file requirements-dev.lock
 	$(UV) --group build --extra operator --constraint requirements-dev.lock --output-file requirements-operator.lock
+	$(UV) $(IMAGE_EXTRAS) --constraint requirements-dev.lock --output-file image/requirements.lock
+	$(UV) $(IMAGE_EXTRAS) --extra translate --constraint requirements-dev.lock --output-file image/requirements-translate.lock
+	$(subst compile pyproject.toml,compile,$(UV)) --group build --group sbom \
+		--constraint requirements-dev.lock --output-file image/requirements-build.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

@@ -55,7 +55,7 @@ class Statuses:
         """Of the EffectivePolicy of a route."""
         whole = self._route(route)
         found = self._effective_route(identity(route))
-        fields = _fields(found) if found is not None else []
+        fields = fields_of(found) if found is not None else []
         return Desired(whole.conditions, {**whole.more, "fields": fields})
 
     def _effective_route(self, key: Identity) -> EffectiveRoute | None:
@@ -151,7 +151,7 @@ def _followed(revision: str, counts: Counts) -> dict[str, Any]:
     return {"revision": revision, "sidecars": sidecars, "synced": counts.synced}
 
 
-def _fields(route: EffectiveRoute) -> list[dict[str, Any]]:
+def fields_of(route: EffectiveRoute) -> list[dict[str, Any]]:
     """Every field that holds, with who set it; those of an upstream once, however many rules use it."""
     found: list[tuple[str, Any, str]] = []
     upstreams = {b.upstream.key: b.upstream for rule in route.rules for b in rule.backends}

