@@ -7,6 +7,7 @@ UV      = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
           --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
 CRDS   := charts/seawall-crds/templates
+PAGES  := docs/kinds
 
 .PHONY: run serve test lint bench crds kubernetes lock clean
 
@@ -24,10 +25,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m seawall_operator.crds --check $(CRDS)
+	$(BIN)/python -m seawall_operator.crds --check $(CRDS) $(PAGES)
 
-crds: $(VENV)/dev.stamp  ## the CustomResourceDefinitions, from the policy's models and docs/documents.md
-	$(BIN)/python -m seawall_operator.crds $(CRDS)
+crds: $(VENV)/dev.stamp  ## the CustomResourceDefinitions and docs/kinds, from the policy's models and docs/documents.md
+	$(BIN)/python -m seawall_operator.crds $(CRDS) $(PAGES)
 
 # Of their sources, once, into .cache; KUBEBUILDER_ASSETS names ready ones instead. Says what to do where neither works.
 kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against
