@@ -10,6 +10,7 @@ UV      = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
 IMAGE_EXTRAS := --extra operator --extra bedrock --extra redis --extra prices
 
 CRDS       := charts/seawall-crds/templates
+PAGES      := docs/kinds
 MONITORING := charts/seawall/files
 
 .PHONY: run serve test lint bench crds monitoring kubernetes lock image e2e clean
@@ -28,11 +29,11 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m seawall_operator.crds --check $(CRDS)
+	$(BIN)/python -m seawall_operator.crds --check $(CRDS) $(PAGES)
 	$(BIN)/python -m monitoring --check $(MONITORING)
 
-crds: $(VENV)/dev.stamp  ## the CustomResourceDefinitions, from the policy's models and docs/documents.md
-	$(BIN)/python -m seawall_operator.crds $(CRDS)
+crds: $(VENV)/dev.stamp  ## the CustomResourceDefinitions and docs/kinds, from the policy's models and docs/documents.md
+	$(BIN)/python -m seawall_operator.crds $(CRDS) $(PAGES)
 
 monitoring: $(VENV)/dev.stamp  ## the chart's dashboard and alerts, from the metrics' definitions
 	$(BIN)/python -m monitoring $(MONITORING)

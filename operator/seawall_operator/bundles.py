@@ -26,11 +26,13 @@ from aiohttp import web
 from seawall_operator.kube import ApiError, Caller
 from seawall_operator.sidecars import Key, Report
 
-HOLD = 25.0
+HOLD = 45.0
 """Seconds that a request waits at most; well below what makes a sidecar count as gone."""
 CATCH_UP = 0.5
 """How often a replica that is behind a sidecar looks whether it still is."""
-REVIEW_SECONDS = 60.0
+REVIEW_SECONDS, REFUSED_SECONDS = 600.0, 60.0
+"""What the API server says of a token holds so long: thousands of sidecars would ask it hundreds of times a second. A
+token that was taken back meanwhile reads the policy of its own namespace for a while yet."""
 MAX_REVIEWS = 20_000
 MAX_ERROR = 1000
 BUNDLE_TYPE = "application/vnd.seawall.bundle+gzip"
@@ -178,7 +180,7 @@ class BundleService:
     async def _reviewed(self, token: str) -> Caller | None:
         digest, now = hashlib.sha256(token.encode()).digest(), asyncio.get_running_loop().time()
         found = self._reviews.get(digest)
-        if found is not None and now - found[0] < REVIEW_SECONDS:
+        if found is not None and now - found[0] < (REVIEW_SECONDS if found[1] is not None else REFUSED_SECONDS):
             return found[1]
         caller = await self._review(token)
         self._reviews[digest] = now, caller

@@ -20,7 +20,7 @@ from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import Moment, Stored
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
-from seawall_operator.resources import RESOURCES, Object, identity, resource_version
+from seawall_operator.resources import RESOURCES, Object, identity, lean, resource_version
 from seawall_operator.sidecars import Key, Report, Sidecars
 from seawall_operator.statuses import Statuses
 from seawall_operator.work import Marks
@@ -62,7 +62,7 @@ class Control:
 
     def observe(self, obj: Object, *, deleted: bool = False) -> None:
         """From a watch. What is older than what is known is no news."""
-        key = identity(obj)
+        key, obj = identity(obj), lean(obj)
         self._sequence = max(self._sequence, resource_version(obj))
         known = self._documents.get(key)
         if known is not None and resource_version(obj) < resource_version(known):
@@ -131,7 +131,7 @@ class Control:
         there = set()
         missed = 0
         for item in items:
-            obj: Object = {**item, "kind": kind}
+            obj: Object = lean({**item, "kind": kind})
             key = identity(obj)
             there.add(key)
             known = self._documents.get(key)
@@ -215,6 +215,7 @@ class Control:
 
     def _learn(self, answer: Object) -> None:
         """What was written is known at once, so that it is not written again before the watch tells of it."""
+        answer = lean(answer)
         known = self._documents.get(identity(answer))
         if known is None or resource_version(known) < resource_version(answer):
             if known is None or _decides(known) == _decides(answer):
@@ -239,7 +240,7 @@ class Control:
             await asyncio.sleep(FORGET)
             for key in self.sidecars.forget(asyncio.get_running_loop().time()):
                 self._mark_said(key)
-            self._meters.known(sum(1 for _ in self.sidecars.all()), sum(1 for _ in self._documents))
+            self._meters.known(sum(1 for _ in self.sidecars.all()), len(self._documents))
 
     def _unknown(self, namespace: str, profile: str) -> Served:
         """A namespace without documents has a bundle without routes. A profile that is not there has that of the

@@ -26,6 +26,7 @@ def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegist
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
+        settings.persistence.diffbase_storage = _NoDiffs()
         settings.peering.standalone = True
         # The definitions are there before kopf starts; looking for more would need a permission on all of them.
         settings.scanning.disabled = True
@@ -54,6 +55,19 @@ def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegist
                 control.observe(dict(obj), deleted=event["type"] == "DELETED")
 
     return registry
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf would copy each object for a comparison with the last time, which nothing here asks for."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
+        """Nowhere."""
 
 
 class Watching:

@@ -19,6 +19,8 @@ from seawall_operator.resources import FIELD_MANAGER, RESOURCES, VERSION, Object
 TIMEOUT = 20.0
 """Seconds for one call."""
 PAGE = 500
+TOKEN_SECONDS = 10.0
+"""How long what was read of the credential's file is used."""
 _JSON = "application/json"
 _CORE: Mapping[str, tuple[str, str]] = {
     "ConfigMap": ("/api/v1", "configmaps"),
@@ -63,6 +65,7 @@ class Kube:
         self._connection = connection
         self._tls: ssl.SSLContext | None = connection.tls()
         self._session: aiohttp.ClientSession | None = None
+        self._token: tuple[float, str | None] = float("-inf"), None
 
     async def close(self) -> None:
         if self._session is not None:
@@ -143,7 +146,7 @@ class Kube:
         """Raises ApiError."""
         headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
         try:
-            if token := await asyncio.to_thread(self._connection.token):
+            if token := await self._credential():
                 headers["Authorization"] = f"Bearer {token}"
             data = None
             if body is not None:
@@ -161,6 +164,13 @@ class Kube:
         if response.status >= 400:
             raise ApiError(response.status, str(answer.get("reason", "")), str(answer.get("message", ""))[:1000])
         return answer
+
+    async def _credential(self) -> str | None:
+        """Kubelets write a token's file anew long before the last one's end."""
+        now = asyncio.get_running_loop().time()
+        if now - self._token[0] > TOKEN_SECONDS:
+            self._token = now, await asyncio.to_thread(self._connection.token)
+        return self._token[1]
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

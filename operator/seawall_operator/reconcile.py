@@ -16,12 +16,14 @@ from seawall_operator import config_maps
 from seawall_operator.conditions import Transition, transitions
 from seawall_operator.config_maps import Place
 from seawall_operator.render import CLUSTER, Documents
-from seawall_operator.resources import WRITTEN_BY_USERS, Object, identity
+from seawall_operator.resources import WRITTEN_BY_USERS, Object, identity, lean_status
 from seawall_operator.sidecar_container import CA_CONFIG_MAP
 from seawall_operator.statuses import Desired, Statuses, written
 
 COUNT_SECONDS = 5.0
 """Counts of sidecars are written this often at most, for each object."""
+COUNTS_A_SECOND = 100
+"""And so many of them at most: an API server has more to do. With thousands of objects each has its turn later."""
 _COUNTS = ("sidecars", "synced")
 
 
@@ -151,10 +153,10 @@ def _status(obj: Object, there: Object, desired: Desired, moment: Moment, plan: 
     key = identity(obj)
     before = there.get("status") or {}
     status = written(obj, desired, before, moment.time)
-    if status == before:
+    if lean_status(status) == lean_status(before):
         return
     if _without_counts(status) == _without_counts(before):
-        wait = moment.stored.counted.get(key, float("-inf")) + COUNT_SECONDS - moment.now
+        wait = moment.stored.counted.get(key, float("-inf")) + count_seconds(len(moment.live)) - moment.now
         if wait > 0:
             plan.again = wait if plan.again is None else min(wait, plan.again)
             return
@@ -170,13 +172,18 @@ def _events(obj: Object, before: Mapping[str, Any], desired: Desired) -> Iterato
         yield Tell(obj, what)
 
 
+def count_seconds(objects: int) -> float:
+    """Between two writes of an object's counts."""
+    return max(COUNT_SECONDS, objects / COUNTS_A_SECOND)
+
+
 def _head(key: Identity) -> dict[str, str]:
     return {"name": key[2], **({"namespace": key[1]} if key[1] else {})}
 
 
 def _without_counts(status: Mapping[str, Any]) -> dict[str, Any]:
     """What must be written at once. How many sidecars are still missing may wait; that some are may not."""
-    found = {name: value for name, value in status.items() if name not in _COUNTS}
+    found = {name: value for name, value in lean_status(status).items() if name not in _COUNTS}
     found["conditions"] = [
         {name: value for name, value in one.items() if name != "message" or one.get("reason") != "Pending"}
         for one in status.get("conditions") or ()

@@ -96,6 +96,9 @@ class Documents:
         for scope in self._scopes.values():
             yield from scope.values()
 
+    def __len__(self) -> int:
+        return sum(map(len, self._scopes.values()))
+
     @property
     def namespaces(self) -> Sequence[str]:
         return sorted(self._scopes)

@@ -3,6 +3,8 @@
 Objects as an API server gives them are plain mappings here; only seawall.policy reads their specs.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +59,23 @@ def identity(obj: Object) -> Identity:
     """(kind, namespace, name); the namespace of a cluster-scoped kind is ""."""
     metadata = obj["metadata"]
     return obj["kind"], metadata.get("namespace", "") if RESOURCES[obj["kind"]].namespaced else "", metadata["name"]
+
+
+def lean(obj: Object) -> Object:
+    """What is kept of an object as the API server gives it: not who manages which of its fields, and of the fields that
+    an EffectivePolicy lists only a hash. With thousands of objects these two are most of the memory."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    kept = {**obj, "metadata": metadata}
+    return {**kept, "status": lean_status(obj["status"])} if "fields" in (obj.get("status") or {}) else kept
+
+
+def lean_status(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With a hash in the place of `fields`, unless it is there already."""
+    fields = status.get("fields")
+    if not isinstance(fields, list):
+        return status
+    content = json.dumps(fields, sort_keys=True).encode()
+    return {**status, "fields": f"sha256:{hashlib.sha256(content).hexdigest()}"}
 
 
 def resource_version(obj: Object) -> int:

@@ -3,6 +3,7 @@ each time, and holds nobody else up.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from seawall_operator.config_maps import REVISION, Place
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
+from seawall_operator.render import CLUSTER
 from seawall_operator.resources import Object
 from seawall_operator.tell import event_of
 from seawall_operator.work import Marks
@@ -68,7 +70,8 @@ class Writer:
                         tasks.create_task(self._in_turn(namespace))
 
     async def _in_turn(self, namespace: str) -> None:
-        async with self._places:
+        # The cluster's own documents wait for nobody: what is said of them waits for all the sidecars as it is.
+        async with self._places if namespace != CLUSTER else contextlib.nullcontext():
             if self.leads:
                 await self._write(namespace)
         if self._writing.pop(namespace):

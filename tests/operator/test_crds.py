@@ -1,5 +1,6 @@
 """The definitions in the chart are those that the models and the documentation make."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from seawall.policy.kinds import KINDS
-from seawall_operator.crds.__main__ import texts
+from seawall_operator.crds.__main__ import page_texts, texts
 from seawall_operator.crds.definitions import definitions
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,16 @@ def schemas() -> dict[str, dict[str, Any]]:
 def test_the_chart_holds_what_the_models_say() -> None:
     there = {file.name: file.read_text(encoding="utf-8") for file in CRDS.glob("*.yaml")}
     assert there == texts(), "run `make crds`"
+
+
+def test_each_kind_has_a_page_with_every_field_and_an_example() -> None:
+    there = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "docs" / "kinds").glob("*.md")}
+    assert there == page_texts(), "run `make crds`"
+    assert "| `rules[].timeouts.firstContent` | duration | `300s` |" in there["AgentRoute.md"]
+    assert "| `defaults.retry.attempts` | 0 to 10 | `2` |" in there["ResiliencePolicy.md"]
+    for text in there.values():
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+            assert (ROOT / "docs" / "kinds" / target).exists(), target
 
 
 def test_helm_never_deletes_them() -> None:

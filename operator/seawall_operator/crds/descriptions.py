@@ -55,27 +55,40 @@ BLOCKS: Mapping[str, str] = {
 _RULE, _OWNER = "Fields of a rule", "Fields of an upstream's owner"
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \|([^|]*)\|([^|]*)\|", re.MULTILINE)
+Row = tuple[str, str, str]
+"""Type, default, meaning, as they are written."""
 
 
 class Descriptions:
     """Of all kinds, from the text of docs/documents.md."""
 
     def __init__(self, documentation: str) -> None:
-        self._tables: dict[str, dict[str, str]] = {}
+        self._tables: dict[str, dict[str, Row]] = {}
         for part in re.split(r"^## ", documentation, flags=re.MULTILINE)[1:]:
-            rows = _ROW.findall(part)
             self._tables[part.partition("\n")[0]] = {
-                field: _sentence(meaning.strip(), default.strip()) for field, _, default, meaning in rows
+                field: (kind.strip(), default.strip(), meaning.strip())
+                for field, kind, default, meaning in _ROW.findall(part)
             }
 
     def of(self, kind: str, path: str) -> str:
         """Of a field below `spec` or `status`, as `rules[].retry.attempts`. Raises KeyError where nothing is said."""
+        if (row := self.row(kind, path)) is not None:
+            return _sentence(row[2], row[1])
+        return BLOCKS.get(path) or BLOCKS[_inline(path)]
+
+    def row(self, kind: str, path: str) -> Row | None:
+        """None: it holds fields, or is none that documents have."""
         own = next(table for heading, table in self._tables.items() if kind in heading.replace(",", "").split())
-        inline = re.sub(r"^(rules\[\]|defaults|overrides)\.", "", path)
+        inline = _inline(path)
         for table, name in ((own, path), (self._tables[_RULE], inline), (self._tables[_OWNER], inline)):
             if name in table:
                 return table[name]
-        return BLOCKS.get(path) or BLOCKS[inline]
+        return None
+
+
+def _inline(path: str) -> str:
+    """As the fields of a rule, or of an upstream's owner, are called in their own tables."""
+    return re.sub(r"^(rules\[\]|defaults|overrides)\.", "", path)
 
 
 def _sentence(meaning: str, default: str) -> str:

@@ -86,9 +86,9 @@ class EffectiveSpec(Block):
 
 
 class EffectivePolicyReport(Document):
-    """The kind `EffectivePolicy`: what applies to a route after merging. Written by the operator only; not to be
-    confused with effective.EffectivePolicy, which is what the proxy compiles."""
+    """What holds for a route after merging, with who set each field."""
 
+    # Not effective.EffectivePolicy, which is what the proxy compiles.
     KIND = "EffectivePolicy"
     kind: Literal["EffectivePolicy"] = "EffectivePolicy"
     spec: EffectiveSpec | None = None
