@@ -2,7 +2,7 @@
 # docker, podman or buildah. VARIANT=translate adds what carries requests between dialects, which doubles the size.
 
 # Any Debian or Ubuntu with Python 3.11 or newer will do; the two must have the same one.
-ARG BASE=docker.io/library/python:3.13-slim-trixie
+ARG BASE=python:3.13-slim-trixie
 ARG BUILD_BASE=${BASE}
 
 FROM ${BASE} AS base
