@@ -1,5 +1,5 @@
 # One image for the proxy (`seawall`, its entry point) and the operator (`seawall-operator`). `make image` builds it, with
-# docker, podman or buildah. VARIANT=translate adds what carries requests between dialects, which doubles the size.
+# docker, podman or buildah. VARIANT=translate adds what carries requests between dialects, a quarter more.
 
 # Any Debian or Ubuntu with Python 3.11 or newer will do; the two must have the same one.
 ARG BASE=python:3.13-slim-trixie
