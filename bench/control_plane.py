@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvloop
 
 ROOT = Path(__file__).parents[1]
@@ -212,7 +213,7 @@ async def with_fleet(
         assert process.stdout is not None
         found["connect"] = json.loads(await process.stdout.readline())["started_in"]
         note(f"{size.all_sidecars} sidecars have their bundle ({found['connect']:.0f} s)")
-        found["settled"] = await quiet(proc)
+        found["settled"] = await quiet(operator)
         note(f"quiet after {found['settled']:.0f} s more")
         before, cpu = await fleet.say(time.monotonic()), proc.cpu()
         await asyncio.sleep(idle)
@@ -243,16 +244,17 @@ async def with_fleet(
         await process.wait()
 
 
-async def quiet(proc: Proc) -> float:
-    """Seconds until what is said of all the objects has been written: until 10 s pass with a steady load."""
-    began, last = time.monotonic(), -1.0
+async def quiet(operator: Operating) -> float:
+    """Seconds until what is to be said of all the objects has been written: until nothing was, for 15 s."""
+    began, before = time.monotonic(), -1.0
     while time.monotonic() - began < QUIET:
-        cpu = proc.cpu()
-        await asyncio.sleep(10)
-        used = proc.cpu() - cpu
-        if last >= 0 and used < 4 and abs(used - last) < 0.3:
+        async with httpx.AsyncClient(timeout=60) as client:
+            lines = (await client.get(f"{operator.admin_url}/metrics")).text.splitlines()
+        written = sum(float(line.split()[-1]) for line in lines if line.startswith("seawall_operator_writes_total"))
+        if written == before:
             break
-        last = used
+        before = written
+        await asyncio.sleep(15)
     return time.monotonic() - began
 
 

@@ -21,7 +21,7 @@ from seawall_operator.meters import Meters
 from seawall_operator.reconcile import Moment, Stored
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
 from seawall_operator.resources import RESOURCES, Object, identity, lean, resource_version
-from seawall_operator.sidecars import Key, Report, Sidecars
+from seawall_operator.sidecars import Counts, Key, Report, Sidecars
 from seawall_operator.statuses import Statuses
 from seawall_operator.work import Marks
 from seawall_operator.writer import Writer
@@ -32,6 +32,8 @@ RELIST = 300.0
 """Everything is read anew this often, whatever the watches say."""
 FIRST_RELIST = 10.0
 FORGET = 5.0
+BREATH = 100
+"""Objects that are taken in at a time, before others have their turn."""
 _OURS = ",".join(f"{name}={value}" for name, value in config_maps.LABELS.items())
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Control:
         self._compiled = Documents()
         """What `_rendered` was made of: a status must not speak of what came since."""
         self.sidecars = Sidecars()
+        self._levels: dict[str, tuple[bool, bool, bool]] = {}
         self.shelf = Shelf(self._unknown)
         self.writer = Writer(kube, meters, self._moment, self._learn)
         self.passed_on: Callable[[Key, str, Report], None] = lambda key, pod, report: None
@@ -130,7 +133,9 @@ class Control:
         self._sequence = max(self._sequence, version)
         there = set()
         missed = 0
-        for item in items:
+        for number, item in enumerate(items):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
             obj: Object = lean({**item, "kind": kind})
             key = identity(obj)
             there.add(key)
@@ -166,7 +171,15 @@ class Control:
             self._to_render.add({*affected, key[1]})
 
     def _mark_said(self, key: Key) -> None:
-        self.writer.marks.add([key[0], CLUSTER])
+        """What changes a condition is written at once. Mere numbers wait, and give way to it."""
+        namespace, now = key[0], asyncio.get_running_loop().time()
+        revisions = ((k, revision) for k, revision in self.shelf.revisions().items() if k[0] == namespace)
+        level = sum((self.sidecars.counts(k, revision, now) for k, revision in revisions), Counts()).level
+        if self._levels.get(namespace) != level:
+            self._levels[namespace] = level
+            self.writer.marks.add([namespace, CLUSTER])
+        else:
+            self.writer.numbers.add([namespace, CLUSTER])
 
     def snapshot(self) -> tuple[Documents, Rendered]:
         """What is known now, and what was made of it last."""
@@ -199,6 +212,8 @@ class Control:
                 before_it = {k: r for k, r in self.shelf.revisions().items() if k[0] == namespace}
                 if {key: one.revision for key, one in bundles.items()} != before_it:
                     self.shelf.put(namespace, bundles)
+                    # What was said of the one before is no measure for it.
+                    self._levels.pop(namespace, None)
             self.shelf.ready.set()
             self.writer.marks.add({*namespaces, *packed, CLUSTER})
 
@@ -240,6 +255,7 @@ class Control:
             await asyncio.sleep(FORGET)
             for key in self.sidecars.forget(asyncio.get_running_loop().time()):
                 self._mark_said(key)
+            self._meters.waiting(self.writer.waiting)
             self._meters.known(sum(1 for _ in self.sidecars.all()), len(self._documents))
 
     def _unknown(self, namespace: str, profile: str) -> Served:

@@ -23,6 +23,8 @@ class Meters:
         )
         self._failed = Counter("api_failures", "Calls to the API server that failed.", ["reason"], **named)
         self._too_large = Counter("bundles_too_large", "Bundles that no ConfigMap holds.", **named)
+        self._written = Counter("writes", "Objects and statuses that were written.", ["kind"], **named)
+        self._waiting = Gauge("waiting", "Namespaces of which something is to be written.", **named)
         self._leads = Gauge("leader", "1 in the replica that writes.", **named)
         self._sidecars = Gauge("sidecars", "Sidecars seen in the last minute.", **named)
         self._documents = Gauge("objects", "Objects that are known.", **named)
@@ -39,6 +41,12 @@ class Meters:
 
     def too_large(self) -> None:
         self._too_large.inc()
+
+    def wrote(self, kind: str) -> None:
+        self._written.labels(kind).inc()
+
+    def waiting(self, namespaces: int) -> None:
+        self._waiting.set(namespaces)
 
     def lead(self, leads: bool) -> None:
         self._leads.set(leads)

@@ -70,6 +70,8 @@ class Documents:
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
         self._scopes: dict[str, dict[Identity, Object]] = {CLUSTER: {}}
+        self._guests: dict[str, set[Identity]] = {}
+        """Namespace → routes of other namespaces that name an upstream of it."""
         for obj in objects:
             self.put(obj)
 
@@ -77,17 +79,27 @@ class Documents:
         """What is known now, whatever comes."""
         other = Documents()
         other._scopes = {namespace: dict(objects) for namespace, objects in self._scopes.items()}
+        other._guests = {namespace: set(routes) for namespace, routes in self._guests.items()}
         return other
 
     def put(self, obj: Object) -> None:
         key = identity(obj)
+        self._leave(key)
         self._scopes.setdefault(key[1], {})[key] = obj
+        for namespace in _visited(obj):
+            self._guests.setdefault(namespace, set()).add(key)
 
     def remove(self, key: Identity) -> None:
+        self._leave(key)
         found = self._scopes.get(key[1], {})
         found.pop(key, None)
         if not found and key[1] != CLUSTER:
             self._scopes.pop(key[1], None)
+
+    def _leave(self, key: Identity) -> None:
+        if (old := self.get(key)) is not None:
+            for namespace in _visited(old):
+                self._guests[namespace].discard(key)
 
     def get(self, key: Identity) -> Object | None:
         return self._scopes.get(key[1], {}).get(key)
@@ -125,9 +137,7 @@ class Documents:
         return [*own, *foreign, *attached, *cluster]
 
     def _targets(self, namespace: str) -> set[Identity]:
-        routes = self.of(namespace, "AgentRoute")
-        rules = ((route, rule) for route in routes for rule in spec_of(route).get("rules", ()))
-        return {backend(route, ref) for route, rule in rules for ref in rule.get("backendRefs", ())}
+        return {target for route in self.of(namespace, "AgentRoute") for target in _backends(route)}
 
     def affected(self, key: Identity) -> set[str]:
         """The namespaces whose policy a document may change."""
@@ -135,9 +145,21 @@ class Documents:
         if namespace == CLUSTER:
             return set(self._scopes)
         if kind in ("Upstream", "ResiliencePolicy"):
-            users = {ns for ns in self._scopes if ns != namespace and any(t[1] == namespace for t in self._targets(ns))}
-            return {namespace, *users}
+            return {namespace, *(route[1] for route in self._guests.get(namespace, ()))}
         return {namespace}
+
+
+def _backends(route: Object) -> Iterator[Identity]:
+    for rule in spec_of(route).get("rules", ()):
+        for ref in rule.get("backendRefs", ()):
+            yield backend(route, ref)
+
+
+def _visited(obj: Object) -> set[str]:
+    """Other namespaces, of whose upstreams a route names some."""
+    if obj["kind"] != "AgentRoute":
+        return set()
+    return {namespace for kind, namespace, _ in _backends(obj) if kind == "Upstream"} - {identity(obj)[1]}
 
 
 def render(

@@ -38,6 +38,11 @@ class Counts:
         return self.total - self.current - self.rejected
 
     @property
+    def level(self) -> tuple[bool, bool, bool]:
+        """What conditions depend on: another number of the same level is no news for them."""
+        return self.total > 0, self.stale > 0, self.rejected > 0
+
+    @property
     def synced(self) -> str:
         return f"{self.current}/{self.total}"
 

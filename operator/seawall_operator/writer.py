@@ -12,7 +12,7 @@ from seawall.policy.documents import Identity
 from seawall_operator.config_maps import REVISION, Place
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
-from seawall_operator.reconcile import Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
+from seawall_operator.reconcile import COUNT_SECONDS, Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
 from seawall_operator.render import CLUSTER
 from seawall_operator.resources import Object
 from seawall_operator.tell import event_of
@@ -20,14 +20,15 @@ from seawall_operator.work import Marks
 
 GATHER = 0.1
 """What sidecars say is gathered for so long before it is written."""
-PLACES = 8
+PLACES, PLACES_FOR_NUMBERS = 8, 2
 """Namespaces that are written at a time."""
 
 log = logging.getLogger(__name__)
 
 
 class Writer:
-    """`leads` and `authority` are set from outside; `marks` are the namespaces to look at."""
+    """`leads` and `authority` are set from outside. `marks` are the namespaces to look at, `numbers` those where only
+    counts of sidecars have changed: thousands of these must not keep anybody waiting who waits for a condition."""
 
     def __init__(
         self,
@@ -43,9 +44,10 @@ class Writer:
         self._learn = learn
         self._maps: dict[Place, str] = {}
         self._counted: dict[Identity, float] = {}
-        self._writing: dict[str, bool] = {}
-        self._places = asyncio.Semaphore(PLACES)
-        self.marks = Marks(GATHER)
+        self._writing: dict[str, list[Marks]] = {}
+        self._waiting: set[str] = set()
+        self._places, self._few_places = asyncio.Semaphore(PLACES), asyncio.Semaphore(PLACES_FOR_NUMBERS)
+        self.marks, self.numbers = Marks(GATHER), Marks(COUNT_SECONDS)
         self.leads = False
         self.authority = ""
 
@@ -61,21 +63,33 @@ class Writer:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                for namespace in sorted(await self.marks.take()):
-                    if namespace in self._writing:
-                        self._writing[namespace] = True  # and once more
-                    else:
-                        self._writing[namespace] = False
-                        tasks.create_task(self._in_turn(namespace))
+            tasks.create_task(self._take(self.marks, self._places))
+            tasks.create_task(self._take(self.numbers, self._few_places))
 
-    async def _in_turn(self, namespace: str) -> None:
+    @property
+    def waiting(self) -> int:
+        """Namespaces that are to be written, or are being written."""
+        return len(self._waiting | self._writing.keys())
+
+    async def _take(self, marks: Marks, places: asyncio.Semaphore) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for namespace in sorted(await marks.take()):
+                    self._waiting.add(namespace)
+                    tasks.create_task(self._in_turn(namespace, marks, places))
+
+    async def _in_turn(self, namespace: str, marks: Marks, places: asyncio.Semaphore) -> None:
         # The cluster's own documents wait for nobody: what is said of them waits for all the sidecars as it is.
-        async with self._places if namespace != CLUSTER else contextlib.nullcontext():
+        async with places if namespace != CLUSTER else contextlib.nullcontext():
+            self._waiting.discard(namespace)
+            if namespace in self._writing:
+                self._writing[namespace].append(marks)  # and once more
+                return
+            self._writing[namespace] = []
             if self.leads:
                 await self._write(namespace)
-        if self._writing.pop(namespace):
-            self.marks.add([namespace])
+        for again in self._writing.pop(namespace):
+            again.add([namespace])
 
     async def _write(self, namespace: str) -> None:
         plan = self._plan(namespace)
@@ -95,7 +109,7 @@ class Writer:
         self.marks.good(namespace)
         self._counted.update(dict.fromkeys(plan.counted, asyncio.get_running_loop().time()))
         if plan.again is not None:
-            self.marks.later(namespace, plan.again)
+            self.numbers.later(namespace, plan.again)
 
     def _plan(self, namespace: str) -> Plan:
         stored = Stored(self._maps, self._counted, self.authority)
@@ -111,6 +125,7 @@ class Writer:
                     self._maps.pop((step.namespace, step.name), None)
                 case Apply():
                     answer = await self._kube.apply(step.body, status=step.status)
+                    self._meters.wrote(step.body["kind"])
                     (self._stored if answer.get("kind") == "ConfigMap" else self._learn)(answer)
         except ApiError as error:
             # Gone meanwhile, or going: its deletion comes by the watch.

@@ -184,3 +184,22 @@ def test_no_edit_takes_down_a_route_that_did_not_change(rng: Random) -> None:
         for key in scope.routes:
             if key != identity(edit):
                 assert key in second.scopes[namespace].routes
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_whom_an_upstream_s_edit_affects_is_known_whatever_came_and_went(rng: Random) -> None:
+    live = Documents()
+    for _ in range(rng.randint(1, 40)):
+        obj = arbitrary(rng)
+        if rng.random() < 0.7:
+            live.put(obj)
+        else:
+            live.remove(identity(obj))
+    for home in ("team", "other"):
+        users = {home}
+        for one in live:
+            rules = one["spec"].get("rules", ()) if one["kind"] == "AgentRoute" else ()
+            named = {ref.get("namespace") for rule in rules for ref in rule["backendRefs"]}
+            users |= {one["metadata"]["namespace"]} if home in named else set()
+        assert live.affected(("Upstream", home, "a")) == live.copy().affected(("Upstream", home, "a")) == users
