@@ -38,7 +38,7 @@ from kube_objects import policy, route, upstream  # noqa: E402
 from operating import Operating, operating  # noqa: E402
 
 from seawall_operator.connection import from_kubeconfig  # noqa: E402
-from seawall_operator.kube import Kube  # noqa: E402
+from seawall_operator.kube import ApiError, Kube  # noqa: E402
 
 SECONDS, MEMORY, IDLE = 10.0, 512.0, 20.0
 """Targets: seconds until 99 % have a change; MiB at the peak; per cent of a CPU while nothing happens."""
@@ -137,7 +137,8 @@ async def furnish(api: Kube, size: Size) -> None:
                 try:
                     await api.call("GET", path)
                     return
-                except Exception:  # noqa: BLE001 - its controller has not come to it yet
+                except ApiError:
+                    # Its controller has not come to it yet.
                     await asyncio.sleep(0.2)
 
     await each(size.names, account)

@@ -29,7 +29,7 @@ exec setpriv --no-new-privs env -i $VARIABLES /usr/sbin/chroot --userspec=65532:
 
 
 def _jailed(image: Image, *words: str) -> list[str]:
-    variables = " ".join(image.configuration()["Env"])  # type: ignore[arg-type]
+    variables = " ".join(image.configuration()["Env"])
     head = ["env", f"VARIABLES={variables}", f"SHELLS={' '.join(SHELLS)}", "unshare", "--mount", "--pid", "--fork"]
     return [*head, "bash", "-euc", _JAIL, "jail", str(image.root), *words]
 

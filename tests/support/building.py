@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BASE_FOLDER = ROOT / ".cache" / "e2e" / "base"
@@ -33,8 +34,8 @@ class Image:
     bill: Path
     """What is in it, CycloneDX."""
 
-    def configuration(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(run("buildah", "inspect", "--type=image", self.name))["OCIv1"]["config"]
+    def configuration(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(run("buildah", "inspect", "--type=image", self.name))["OCIv1"]["config"]
         return found
 
 

@@ -13,7 +13,7 @@ from seawall.dialects._clickhouse_words import TAIL, coded, exception_in, fault_
 from seawall.dialects._json import is_strict
 from seawall.dialects._sql import Sql
 from seawall.dialects.base import Finish, Form, Material, Never, Watch
-from seawall.dialects.generic import told
+from seawall.dialects.generic import Generic, told
 from seawall.dialects.hints import retry_hint
 from seawall.faults import Fault, Problem
 from seawall.types import Facts, Head, Headers, Safety, Usage
@@ -71,14 +71,10 @@ class RowsWatch:
             self.fault = fault_of([], words, 200)
 
 
-class ClickHouse:
-    """See `seawall.dialects.base.Dialect`."""
+class ClickHouse(Generic):
+    """See `seawall.dialects.base.Dialect`. What it knows no better is as in any HTTP API."""
 
     name = "ClickHouse"
-    version_prefix = ""
-    keep_alive = b""
-    forwarded = False
-    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = (
         *(b"accept-encoding", b"x-clickhouse-user", b"x-clickhouse-database"),
         *(b"x-clickhouse-format", b"x-clickhouse-quota"),
@@ -102,12 +98,6 @@ class ClickHouse:
     def read(self, head: Head, path: str, body: bytes) -> Facts:
         return request.read(self._sql, head, path, body)
 
-    def needs(self, body: bytes) -> frozenset[str]:
-        return frozenset()
-
-    def conversation(self, body: bytes) -> bytes:
-        return b""
-
     def stream_type(self, facts: Facts) -> bytes:
         """Any: a format has the type that its rows have."""
         return b""
@@ -122,15 +112,6 @@ class ClickHouse:
             return fault_of(headers, body, status, retry_hint(headers, wall))
         words = exception_in(headers, body[-TAIL:])
         return None if words is None else fault_of([], words, status)
-
-    def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
-        return "", None
-
-    def state_made(self, data: bytes, headers: Headers) -> str:
-        return ""
-
-    def state_named(self, path: str, body: bytes) -> tuple[str, ...]:
-        return ()
 
     def error(self, facts: Facts | None, problem: Problem) -> bytes:
         """As ClickHouse writes it, and the `seawall` object in a line of its own."""
@@ -160,9 +141,6 @@ class ClickHouse:
     def finish(self, facts: Facts, body: bytes, form: Form) -> Finish:
         return Finish("exception") if exception_in([], body[-TAIL:]) is not None else Finish()
 
-    def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
-        return body
-
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         """`user:password`, or a JWT (ClickHouse Cloud)."""
         if b":" in key:
@@ -174,6 +152,3 @@ class ClickHouse:
 
     def credential_parameters(self) -> frozenset[str]:
         return frozenset({"user", "password"})
-
-    def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
-        return None

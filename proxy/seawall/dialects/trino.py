@@ -10,11 +10,11 @@ from urllib.parse import unquote_plus
 from seawall.dialects._classify import by_status
 from seawall.dialects._sql import Sql, Statement
 from seawall.dialects._trino_words import error, judge, results
-from seawall.dialects.base import Finish, Form, Material, Never, Watch
-from seawall.dialects.generic import PlainWatch, told
+from seawall.dialects.base import Finish, Form, Material, Never
+from seawall.dialects.generic import Generic, told
 from seawall.dialects.hints import retry_hint
 from seawall.faults import Code, Fault, Problem
-from seawall.types import Facts, Head, Headers, Safety, Usage, header
+from seawall.types import Facts, Head, Headers, Safety, header
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _STATEMENT = re.compile(r"(?:/v1)?/statement/?")
@@ -42,14 +42,12 @@ _AGAIN = 0.05
 by half."""
 
 
-class Trino:
-    """See `seawall.dialects.base.Dialect`."""
+class Trino(Generic):
+    """See `seawall.dialects.base.Dialect`. What it knows no better is as in any HTTP API, tokens included."""
 
     name = "Trino"
     version_prefix = "/v1"
-    keep_alive = b""
     forwarded = True
-    credential_protocols: tuple[bytes, ...] = ()
     cache_fields: tuple[bytes, ...] = tuple(f"x-trino-{name}".encode() for name in _SESSION.split())
 
     def __init__(self) -> None:
@@ -105,18 +103,6 @@ class Trino:
             return verdict if verdict.writes else parameters
         return verdict if parameters.deterministic else parameters
 
-    def needs(self, body: bytes) -> frozenset[str]:
-        return frozenset()
-
-    def conversation(self, body: bytes) -> bytes:
-        return b""
-
-    def stream_type(self, facts: Facts) -> bytes:
-        return b"text/event-stream"
-
-    def watch(self, facts: Facts, headers: Headers | None = None) -> Watch:
-        return PlainWatch()
-
     def judge(
         self, facts: Facts, status: int, headers: Headers, body: bytes, wall: float, *, whole: bool = False
     ) -> Fault | None:
@@ -130,9 +116,6 @@ class Trino:
         if facts.operation not in ("statement", "poll") or not 200 <= status < 300:
             return None
         return judge(body, status, whole=whole, final=facts.operation == "poll")
-
-    def answered(self, facts: Facts, body: bytes) -> tuple[str, Usage | None]:
-        return "", None
 
     def state_made(self, data: bytes, headers: Headers) -> str:
         """A transaction's id, else the query's."""
@@ -156,9 +139,6 @@ class Trino:
         refused = problem.fault.code is Code.STATEMENT_REFUSED
         return 200 if refused else problem.fault.rule.status, [(b"content-type", b"application/json")]
 
-    def error_event(self, facts: Facts, problem: Problem) -> bytes:
-        return b""
-
     def static(self, facts: Facts, text: str, id_: str, created: int) -> tuple[bytes, bytes] | None:
         """None: rows without columns are no answer to anybody."""
         return None
@@ -177,19 +157,6 @@ class Trino:
 
     def replayed(self, facts: Facts, body: bytes, have: Form, want: Form) -> bytes | None:
         return body if have is want else None
-
-    def credential(self, key: bytes) -> tuple[bytes, bytes]:
-        """A JWT, or an OAuth 2.0 access token."""
-        return b"authorization", b"Bearer " + key
-
-    def credential_fields(self) -> frozenset[bytes]:
-        return frozenset({b"authorization"})
-
-    def credential_parameters(self) -> frozenset[str]:
-        return frozenset()
-
-    def with_model(self, path: str, body: bytes, model: str) -> tuple[str, bytes] | None:
-        return None
 
 
 def _prepared(headers: Headers, name: str) -> str | None:
