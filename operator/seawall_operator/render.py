@@ -172,8 +172,10 @@ def render(
     """Compile all namespaces, or `only` some of them anew beside what was rendered before."""
     before = accepted or {}
     scopes = dict(previous.scopes) if previous is not None and only is not None else {}
-    for namespace in documents.namespaces if only is None else sorted(only):
-        if namespace != CLUSTER and namespace not in documents.namespaces:
+    known = documents.namespaces
+    there = {CLUSTER, *known}
+    for namespace in known if only is None else sorted(only):
+        if namespace not in there:
             scopes.pop(namespace, None)
             continue
         scopes[namespace] = _scope(namespace, settle(documents.inputs(namespace), before), documents)
