@@ -7,7 +7,7 @@ UV      = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
           --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
 # What one image for proxy and operator holds; `translate` has a variant of its own: a quarter more to fetch.
-IMAGE_EXTRAS := --extra operator --extra bedrock --extra redis --extra prices
+IMAGE_EXTRAS := --extra operator --extra bedrock --extra redis --extra prices --extra traces
 
 CRDS       := charts/seawall-crds/templates
 PAGES      := docs/kinds

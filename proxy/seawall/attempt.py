@@ -18,7 +18,8 @@ from seawall.foreign import Translator
 from seawall.keep_alive import KeepAlive
 from seawall.outgoing import request_for
 from seawall.runtime import Upstream
-from seawall.types import Agent, Usage
+from seawall.tracing import carried, new_span
+from seawall.types import Agent, Headers, Usage
 from seawall.upstream.exchange import Limit
 from seawall.upstream.pool import Pool
 from seawall.visit import Visit
@@ -28,7 +29,7 @@ from seawall.visit import Visit
 class Attempt:
     """hold: another attempt is possible, so nothing of the answer need be released yet. raced: others run against it.
     extra: load that the upstream would not have had without a race; it is no ground for further retries.
-    keep_alive: of the call, where it has one.
+    keep_alive: of the call, where it has one. span: its id in the call's trace, once it is sent; "" without one.
 
     fault: why there is no good answer. answer: as far as it came; where it has `arrived`, it could be passed on, be it
     good or an upstream's own error. number: 1 for the call's first request; 0 while none was sent.
@@ -41,6 +42,7 @@ class Attempt:
     extra: bool = False
     keep_alive: KeepAlive | None = None
     number: int = 0
+    span: str = ""
     made: bool = False
     """It has come to its end, without a bug and without being cancelled."""
     fault: Fault | None = None
@@ -159,7 +161,11 @@ class Attempts:
         if credential is not None and not credential.usable:
             await credential.prepare(left)
             left = by - self._clock.now()
-        request = None if candidate.foreign else request_for(call, candidate, again=not visit.untried)
+        traced: Headers = []
+        if call.trace is not None:
+            attempt.span = new_span()
+            traced = carried(call.trace, attempt.span)
+        request = None if candidate.foreign else request_for(call, candidate, again=not visit.untried, traced=traced)
         if isinstance(request, Fault):
             return request
         if left <= 0:
@@ -179,7 +185,7 @@ class Attempts:
         sent: Source | Fault
         if request is None:
             assert self.translator is not None, "a policy with foreign candidates comes with a translator"
-            sent = self.translator.exchange(call, candidate, terms, attempt.number)
+            sent = self.translator.exchange(call, candidate, terms, attempt.number, traced)
         else:
             sent = await self._pool.send(candidate.target.endpoint, request, left, agent.inform)
         if isinstance(sent, Fault):

@@ -138,6 +138,7 @@ class Cached:
 
     async def _join(self, run: Run, flight: Flight, asking: Asking) -> bool:
         """Read along in another call's flight. False: it had nothing for this one."""
+        run.joined = flight.run.call.trace
         reader = await self._flights.read(run, flight, asking)
         if reader.waits and flight.landed is not None:
             await self._landed(run, flight, reader, flight.landed)

@@ -9,7 +9,7 @@ import msgspec
 from seawall.client_hints import NO_HINTS, Hints
 from seawall.faults import Code, Fault, Refusal
 from seawall.runtime import Plan
-from seawall.types import Body, Facts, Head, Headers, Made, Outcome, Safety, ServiceLevel, Usage
+from seawall.types import Body, Facts, Head, Headers, Made, Outcome, Safety, ServiceLevel, TraceContext, Usage
 from seawall.websocket.end import Upgrade
 
 
@@ -169,6 +169,8 @@ class Call(msgspec.Struct, frozen=True, eq=False, weakref=True):
     flight: bool = False
     """Several agents may read the answer, each until its own deadline; this one's counts up to the commit."""
     hints: Hints = NO_HINTS
+    trace: TraceContext | None = None
+    """None: it is not traced, and costs nothing more."""
 
     @property
     def limited(self) -> bool:

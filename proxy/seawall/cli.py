@@ -162,6 +162,9 @@ _DRAIN = Option("--drain", seconds, "25", "for calls to finish at the end", "SEC
 _BUFFER_BUDGET = Option(
     "--buffer-budget", size, "64Mi", "memory for bodies and answers that are kept for another attempt", "SIZE"
 )
+_TRACES = Option(
+    "--traces", one_of("off", "otlp"), "off", "otlp: sent by OTLP/HTTP as the OTEL_* variables say", "{off,otlp}"
+)
 _LAB = Option("--lab", address, "127.0.0.1:4110", "for the lab", "HOST:PORT", variable="LAB_LISTEN")
 _LAB_LISTEN = Option("--listen", address, "127.0.0.1:4110", "for agents", "HOST:PORT", variable="LAB_LISTEN")
 _SEED = Option("--seed", whole, "0", "of its random faults", "NUMBER")
@@ -200,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = command("serve", _serve, "run the proxy under a policy", _SERVE_EXAMPLES)
     _policy_option(serve)
-    add(serve, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("json"), _DRAIN, _BUFFER_BUDGET, *CACHE, *OPERATOR)
+    add(serve, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("json"), _TRACES, _DRAIN, _BUFFER_BUDGET, *CACHE, *OPERATOR)
     demo = command("demo", _demo, "run the proxy before a lab whose upstreams fail, to see it work", _DEMO_EXAMPLES)
     add(demo, _LISTEN, _ADMIN, _ADMIN_SOCKET, _log_format("text"), _DRAIN, _BUFFER_BUDGET, _LAB, *CACHE)
     check = command("check", _check, "print every error of policy files", _CHECK_EXAMPLES)

@@ -345,6 +345,8 @@ class Engine:
             ledger.status, ledger.stream = 200, True
         if run.attempt is not None:
             ledger.first_content = run.attempt.first_content
+        if run.call.trace is not None:
+            self._settlement.traced(run)
         if run.shadow is not None:
             run.shadow.over(ledger.fault, ledger.first_content, ledger.outcome)
         if visit is not None:

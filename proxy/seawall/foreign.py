@@ -15,6 +15,7 @@ from seawall.call import Call
 from seawall.clock import Clock
 from seawall.faults import Fault
 from seawall.runtime import Candidate
+from seawall.types import Headers
 from seawall.upstream.pool import Pool
 
 
@@ -28,9 +29,9 @@ class Translator(Protocol):
     def unfit(self, call: Call, candidate: Candidate) -> tuple[str, ...]:
         """What of a call's request this candidate cannot be asked, each as `field: why`; empty when it can."""
 
-    def exchange(self, call: Call, candidate: Candidate, terms: Terms, number: int) -> Source | Fault:
-        """One attempt, the call's `number`th, which `head` of what is returned begins. A Fault: nothing was, or will
-        be, sent."""
+    def exchange(self, call: Call, candidate: Candidate, terms: Terms, number: int, traced: Headers) -> Source | Fault:
+        """One attempt, the call's `number`th, which `head` of what is returned begins. traced: fields that its request
+        has besides. A Fault: nothing was, or will be, sent."""
 
 
 def require(dialects: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, unquote_plus
 from seawall.call import Call
 from seawall.faults import Code, Fault
 from seawall.runtime import Candidate, Target
+from seawall.tracing import FIELDS, is_signed
 from seawall.types import HINTS, Body, Headers, Safety, header, origin_form
 from seawall.upstream.credential import Unsigned
 from seawall.upstream.pool import Request
@@ -18,8 +19,11 @@ _DROP = frozenset({b"expect", *HINTS})
 _FRAMING = frozenset({b"content-length"})
 
 
-def request_for(call: Call, candidate: Candidate, *, again: bool = False) -> Request | Fault:
-    """Build the request for one attempt. again: this upstream may have had it already."""
+def request_for(
+    call: Call, candidate: Candidate, *, again: bool = False, traced: Headers | None = None
+) -> Request | Fault:
+    """Build the request for one attempt. again: this upstream may have had it already. traced: fields that tell it
+    its place in a trace; none leaves the agent's."""
     there = candidate.target
     target, data = call.rest, call.body.data
     if again and call.facts.again:
@@ -39,7 +43,10 @@ def request_for(call: Call, candidate: Candidate, *, again: bool = False) -> Req
             return Fault(Code.BAD_REQUEST, "dot segments could lead an injected credential out of the route")
         drop = drop | credential.replaces
         target = _without(target, there.dialect.credential_parameters())
-    headers = end_to_end(call.head.headers, drop)
+    if traced and (credential is not None or not is_signed(call.head.headers)):
+        headers = end_to_end(call.head.headers, drop | FIELDS) + traced
+    else:
+        headers = end_to_end(call.head.headers, drop)
     if not there.keep_host:
         if there.dialect.forwarded:
             headers += _forwarded(call, headers)

@@ -11,7 +11,7 @@ from seawall.faults import Fault
 from seawall.keep_alive import KeepAlive
 from seawall.runtime import Candidate
 from seawall.shadow import Trace
-from seawall.types import Agent, Headers
+from seawall.types import Agent, Headers, TraceContext
 from seawall.visit import Visit
 
 
@@ -48,6 +48,8 @@ class Run:
     """A kept answer for the case that nobody has one."""
     work: "Run | None" = None
     """Of the flight that asks in its stead, where one does: see flight.py."""
+    joined: TraceContext | None = None
+    """Of the call that asked before it, whose flight it reads; None where that is not traced."""
 
     @property
     def opened(self) -> bool:

@@ -112,5 +112,7 @@ def _options(arguments: argparse.Namespace, policies: tuple[Path, ...]) -> Optio
         drain_seconds=arguments.drain,
         buffer_budget=arguments.buffer_budget,
         cache=places(arguments),
+        # The demo has no such option.
+        traces=getattr(arguments, "traces", "off") == "otlp",
         following=following(arguments),
     )

@@ -36,6 +36,7 @@ from seawall.telemetry.live import LiveCollector
 from seawall.telemetry.metrics import Metrics
 from seawall.telemetry.recent import Recent
 from seawall.telemetry.text_log import TextLog, wants_colour
+from seawall.telemetry.tracer import load as load_tracer
 from seawall.types import Event, Observer, Reloaded
 from seawall.upstream import sigv4
 from seawall.upstream.pool import Pool
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+# Within what a pod has beyond its drain (five seconds, see SidecarProfile).
+_TRACES_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class Options:
     drain_seconds: float = 25.0
     buffer_budget: int = 64 * 1024 * 1024
     cache: Places = field(default_factory=Places)
+    traces: bool = False
+    """They are made, and sent as the OTEL_* variables say."""
     following: "Following | None" = None
     """Where policies come from instead of the files, which then only hold where there are none."""
 
@@ -111,10 +117,12 @@ class Service:
     """One running proxy."""
 
     def __init__(self, options: Options, *, log_fd: int = 1, clock: Clock | None = None) -> None:
-        """`log_fd` takes the access log; it stays the caller's to close."""
+        """`log_fd` takes the access log; it stays the caller's to close. Raises OSError where traces are asked for and
+        cannot be made."""
         self.options = options
         self._clock = clock = clock or SystemClock()
         self.events = Events()
+        self._tracer = load_tracer(clock) if options.traces else None
         self._buffers = Buffers(options.buffer_budget)
         self._pool = Pool(clock)
         self._runtime: Runtime | None = None
@@ -134,8 +142,12 @@ class Service:
         log: Observer = AccessLog(self._writer, clock)
         if options.log_format == "text":
             log = TextLog(self._writer, clock, colour=wants_colour(log_fd, os.environ))
-        self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer})
+        tracer = self._tracer
+        spans = {} if tracer is None else {"spans": tracer.spans}
+        self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer}, **spans)
         self.events.observers += [self._metrics, log, self._recent]
+        if tracer is not None:
+            self.events.observers.append(tracer)
         self.events.reloaded = self.view.remember
         self._ingress: Server | None = None
         self._admin: Admin | None = None
@@ -178,6 +190,8 @@ class Service:
         names = _names(compiled.runtime)
         self._metrics.apply(names)
         self.engine.shadows.keep(names.routes, names.upstreams)
+        if self._tracer is not None:
+            self._tracer.apply(compiled.runtime.upstreams.values())
 
     async def start(self, policy: EffectivePolicy, bundles: "Sequence[Bundle]" = ()) -> None:
         """Listen, under the first of the bundles that can be used, else under `policy`. Raises OSError for an address
@@ -189,7 +203,8 @@ class Service:
             self.apply(policy)
         elif self._bundle.policy.routes:
             policy = self._bundle.policy
-        handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock)
+        begin = None if self._tracer is None else self._tracer.begin
+        handler = AgentHandler(self._current, self.engine, self._buffers, self.events, self._clock, begin)
         listen = self.options.listen
         self._ingress = await serve(handler, listen.host, listen.port, refuse=handler.refuse, clock=self._clock)
         # aiohttp takes longer to import than all of seawall: agents need not wait for it.
@@ -246,6 +261,8 @@ class Service:
             await self.engine.cached.close()
         await self._stores.close()
         await self._pool.close()
+        if self._tracer is not None:
+            await self._tracer.close(_TRACES_SECONDS)
         if self._admin is not None:
             await self._admin.close()
         self._writer.close()

@@ -1,12 +1,14 @@
 """The end of attempts and calls: breaker and health samples, once each, and the events that tell the story."""
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from seawall.attempt import Attempt
 from seawall.clock import Clock, Rng
 from seawall.faults import Code, Fault, Sample
 from seawall.run import Run
-from seawall.types import AttemptEnded, CallEnded, Observer, Outcome
+from seawall.tracing import marked, tell
+from seawall.types import AttemptEnded, AttemptTraced, CallEnded, Observer, Outcome, TraceContext
 from seawall.visit import Visit
 
 # Nobody waited for what it would have answered.
@@ -44,21 +46,52 @@ class Settlement:
 
     def attempted(self, run: Run, attempt: Attempt, then: str = "") -> None:
         """Tell of an attempt. `then`: what follows it."""
-        fault, visit = attempt.fault, attempt.visit
-        self._observe(
-            AttemptEnded(
-                call_id=run.call.id,
-                route=run.call.plan.route,
-                upstream=visit.candidate.upstream.name,
-                model=visit.model,
-                number=attempt.number,
-                result="ok" if fault is None else _RESULTS.get(fault.code, fault.code.value),
-                status=attempt.status,
-                seconds=self._clock.now() - attempt.started,
-                detail="" if fault is None else fault.detail,
-                next=then,
-                usage=attempt.usage if fault is not None else None,
-            )
+        fault, trace = attempt.fault, run.call.trace
+        ended = self._ended(run, attempt, fault, then)
+        if trace is None or not attempt.number:
+            self._observe(ended)
+            return
+        ended = marked(ended, trace, attempt.span)
+        self._observe(ended)
+        if fault is not None:
+            self._observe(self._traced(run, attempt, ended, trace))
+
+    def traced(self, run: Run) -> None:
+        """Tell of the one attempt of a traced call whose end was not known before the call's own: what answered it, or
+        what was under way when it broke off."""
+        call, attempt = run.call, run.attempt
+        if call.trace is None or attempt is None or not attempt.number or attempt.fault is not None:
+            return
+        ended = replace(self._ended(run, attempt, run.ledger.fault), usage=run.ledger.usage)
+        self._observe(self._traced(run, attempt, ended, call.trace))
+
+    def _ended(self, run: Run, attempt: Attempt, fault: Fault | None, then: str = "") -> AttemptEnded:
+        return AttemptEnded(
+            call_id=run.call.id,
+            route=run.call.plan.route,
+            upstream=attempt.visit.candidate.upstream.name,
+            model=attempt.visit.model,
+            number=attempt.number,
+            result="ok" if fault is None else _RESULTS.get(fault.code, fault.code.value),
+            status=attempt.status,
+            seconds=self._clock.now() - attempt.started,
+            detail="" if fault is None else fault.detail,
+            next=then,
+            usage=attempt.usage if fault is not None else None,
+        )
+
+    def _traced(self, run: Run, attempt: Attempt, ended: AttemptEnded, trace: TraceContext) -> AttemptTraced:
+        first, answer = attempt.first_content, attempt.answer
+        return AttemptTraced(
+            trace=trace,
+            span_id=attempt.span,
+            attempt=ended,
+            method=run.call.head.method,
+            operation=run.call.facts.operation,
+            stream=run.call.facts.stream if answer is None else answer.stream,
+            hedge=attempt.extra,
+            answered="" if answer is None else answer.model,
+            first_content_seconds=None if first is None else first - attempt.started,
         )
 
     def tell(self, run: Run) -> None:
@@ -66,7 +99,8 @@ class Settlement:
         call, ledger, now, work = run.call, run.ledger, self._clock.now(), run.work or run
         until = now if ledger.committed is None else ledger.committed
         first = ledger.first_content
-        self._observe(
+        tell(
+            self._observe,
             CallEnded(
                 call_id=call.id,
                 route=call.plan.route,
@@ -97,5 +131,7 @@ class Settlement:
                 cache=ledger.cache or UNSET,
                 cache_key=ledger.cache_key or UNSET,
                 saved=ledger.saved or UNSET,
-            )
+            ),
+            call.trace,
+            link=run.joined if ledger.cache == "coalesced" else None,
         )

@@ -198,6 +198,9 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     """What the engine does now: `retry in 0.42 s`, `failover to openai-eu`, …; empty for the last attempt."""
     usage: Usage | None = None
     """What is known to be billed for an answer that was not used."""
+    trace_id: str | msgspec.UnsetType = msgspec.UNSET
+    span_id: str | msgspec.UnsetType = msgspec.UNSET
+    """Where it is found among traces, if its call is traced."""
 
 
 class CallEnded(msgspec.Struct, frozen=True):
@@ -242,6 +245,49 @@ class CallEnded(msgspec.Struct, frozen=True):
     """The beginning of the key under which its answer is kept: 16 hexadecimal digits."""
     saved: Usage | msgspec.UnsetType = msgspec.UNSET
     """Tokens of its answer that were billed to another call."""
+    trace_id: str | msgspec.UnsetType = msgspec.UNSET
+    span_id: str | msgspec.UnsetType = msgspec.UNSET
+    """Where it is found among traces, if it is traced."""
+
+
+class TraceContext(msgspec.Struct, frozen=True):
+    """A call's place in a trace that is recorded (W3C Trace Context): ids as hexadecimal digits in lower case."""
+
+    trace_id: str
+    span_id: str
+    """Of the call's own span."""
+    parent_id: str = ""
+    """Of the agent's, where it told of one."""
+    flags: int = 1
+    state: str = ""
+    """`tracestate`, which may hold whatever the agent's tracing has put there."""
+
+
+class AttemptTraced(msgspec.Struct, frozen=True):
+    """An attempt of a traced call is over for good: where its answer was used, that has come to its end.
+
+    attempt: with its end, which AttemptEnded could not tell yet of one that was used. answered: the model, as the
+    answer says. first_content_seconds: since the attempt began.
+    """
+
+    trace: TraceContext
+    span_id: str
+    attempt: AttemptEnded
+    method: str
+    operation: str
+    stream: bool
+    hedge: bool
+    """No failure called for it."""
+    answered: str = ""
+    first_content_seconds: float | None = None
+
+
+class CallTraced(msgspec.Struct, frozen=True):
+    """A traced call is over. link: the call whose answer it read along with."""
+
+    trace: TraceContext
+    call: CallEnded
+    link: TraceContext | None = None
 
 
 class AnswerKept(msgspec.Struct, frozen=True):
@@ -326,7 +372,9 @@ class Reloaded(msgspec.Struct, frozen=True):
 Event = (
     AnswerKept
     | AttemptEnded
+    | AttemptTraced
     | CallEnded
+    | CallTraced
     | BreakerMoved
     | CredentialParked
     | CoolingDown

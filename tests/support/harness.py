@@ -73,16 +73,16 @@ async def proxy(
     buffer_budget: int = 64 * 1024 * 1024,
     cache: Places | None = None,
     clock: Clock | None = None,
+    traces: bool = False,
 ) -> AsyncIterator[Running]:
     """Run a proxy under a policy text, which must have no errors. `folder` takes its admin socket. cache: where it
-    keeps answers."""
+    keeps answers. traces: sent as the environment says."""
     loaded = evaluate(load_text(dedent(policy), "policy.yaml"))
     assert loaded.policy is not None, "\n".join(map(str, loaded.issues))
     socket = folder / "admin.sock"
     anywhere = Address("127.0.0.1", 0)
-    options = Options(
-        (), anywhere, anywhere, socket, buffer_budget=buffer_budget, cache=Places() if cache is None else cache
-    )
+    kept = Places() if cache is None else cache
+    options = Options((), anywhere, anywhere, socket, buffer_budget=buffer_budget, cache=kept, traces=traces)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     service = Service(options, log_fd=nowhere, clock=clock)
     running = Running(service, socket)

@@ -20,6 +20,7 @@ from seawall.faults import Code, Fault, Refusal
 from seawall.reply import problem_answer, problem_for
 from seawall.runtime import Match, Plan, Runtime
 from seawall.server.exchange import Exchange
+from seawall.tracing import tell
 from seawall.types import (
     WEBSOCKET,
     CallEnded,
@@ -30,6 +31,7 @@ from seawall.types import (
     Outcome,
     Safety,
     ServiceLevel,
+    TraceContext,
     header,
     origin_form,
 )
@@ -47,13 +49,21 @@ class AgentHandler:
     """The ingress's handler: one call per exchange."""
 
     def __init__(
-        self, runtime: Callable[[], Runtime], engine: Engine, buffers: Buffers, observe: Observer, clock: Clock
+        self,
+        runtime: Callable[[], Runtime],
+        engine: Engine,
+        buffers: Buffers,
+        observe: Observer,
+        clock: Clock,
+        begin: Callable[[Head], TraceContext | None] | None = None,
     ) -> None:
+        """begin: tells of a request whether its call is traced; None: none is."""
         self._runtime = runtime
         self._engine = engine
         self._buffers = buffers
         self._observe = observe
         self._clock = clock
+        self._begin = begin
         self._new_id = _Ids().new
         self._chosen: dict[bytes, Found] = {}
         self._chosen_of: Runtime | None = None
@@ -137,6 +147,7 @@ class AgentHandler:
             found.mark,
             hints=hints,
             upgrade=exchange if exchange.wants_websocket else None,
+            trace=None if self._begin is None else self._begin(exchange.head),
         )
 
     async def _read(self, runtime: Runtime, routing: "Routing", head: Head, body: Replay) -> "Found":
@@ -169,14 +180,16 @@ class AgentHandler:
     ) -> None:  # fmt: skip
         """The one event of a call that never reached an upstream. taken, sent: bytes of the bodies."""
         seconds = self._clock.now() - since
-        self._observe(
+        tell(
+            self._observe,
             CallEnded(
                 call_id=call_id, route=plan.route if plan else "", rule=plan.rule if plan else "",
                 dialect=dialect.name, operation="other", method=head.method, path=head.path, upstream="", model="",
                 outcome=Outcome.ERROR, fault=fault.code.value, status=fault.rule.status if sent else 0, attempts=0,
                 retries=0, stream=False, service_level=ServiceLevel.FULL, seconds=seconds,
                 first_content_seconds=None, overhead_seconds=seconds, request_bytes=taken, answer_bytes=sent,
-            )
+            ),
+            None if self._begin is None else self._begin(head),
         )  # fmt: skip
 
 

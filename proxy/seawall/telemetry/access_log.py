@@ -14,8 +14,10 @@ from seawall.telemetry.redact import redact
 from seawall.types import (
     AnswerKept,
     AttemptEnded,
+    AttemptTraced,
     BreakerMoved,
     CallEnded,
+    CallTraced,
     CoolingDown,
     CredentialParked,
     Event,
@@ -36,6 +38,7 @@ _COMMA, _NEWLINE = b",\n"
 
 # The agent's own doing: worth a line, not a warning.
 _AGENT_FAULTS = frozenset({"AGENT_GONE", "AGENT_STALLED"})
+_UNLOGGED = (AnswerKept, AttemptTraced, CallTraced)
 
 
 class Sink(Protocol):
@@ -64,7 +67,7 @@ class AccessLog:
                 event = self._looked_through(event)
             warn = event.fault and event.fault not in _AGENT_FAULTS
             self._put(self._line(_CALL_WARN if warn else _CALL_INFO, event))
-        elif isinstance(event, AnswerKept) or (isinstance(event, AttemptEnded) and event.result == "ok"):
+        elif isinstance(event, _UNLOGGED) or (isinstance(event, AttemptEnded) and event.result == "ok"):
             pass  # the call's own line says enough
         else:
             self._put(self._line(_head(*_named(event)), _mapped(event, redact)))
@@ -132,6 +135,8 @@ def _named(event: Event) -> tuple[str, str]:
             return "call", "info"
         case AnswerKept():
             return "kept", "info"
+        case AttemptTraced() | CallTraced():
+            return "span", "info"
 
 
 def _shortened(text: str) -> str:

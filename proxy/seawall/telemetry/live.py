@@ -4,7 +4,7 @@ are asked on the event loop only: `take()` there, `collect()` anywhere.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -39,14 +39,21 @@ class LogStats(Protocol):
 
 
 class LiveCollector(Collector):
-    """The one custom collector. `logs`: writers by name, for their counts of dropped lines and failed writes."""
+    """The one custom collector. `logs`: writers by name, for their counts of dropped lines and failed writes. `spans`:
+    see tracer.Tracer."""
 
     def __init__(
-        self, registry: CollectorRegistry, live: LiveState, labels: Labels, logs: Mapping[str, LogStats] | None = None
+        self,
+        registry: CollectorRegistry,
+        live: LiveState,
+        labels: Labels,
+        logs: Mapping[str, LogStats] | None = None,
+        spans: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._live = live
         self._labels = labels
         self._logs = dict(logs or {})
+        self._spans = spans
         self._taken: Snapshot | None = None
         registry.register(self)
 
@@ -66,6 +73,10 @@ class LiveCollector(Collector):
         )
         yield from self._shadow(snapshot)
         yield from self._log_counts()
+        spans = CounterMetricFamily("seawall_trace_spans", "Spans, by what became of them.", labels=("result",))
+        for result, count in self._spans().items():
+            spans.add_metric((result,), count)
+        yield spans
 
     def _upstreams(self, upstreams: tuple[UpstreamView, ...]) -> Iterator[Metric]:
         columns = (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from seawall.faults import RULES, Code
@@ -55,6 +56,8 @@ _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
 _BREAKER = frozenset({"closed", "open", "half_open", "isolated", "forced_closed"})
 _KINDS = ("input", "output", "cached", "reasoning")
 
+_Example = tuple[dict[str, str], float]
+"""Of a call that is traced: an exemplar's labels, and the time of day."""
 _Route = tuple[str]
 _Target = tuple[str, str]
 _Series = tuple[str, str, str]
@@ -64,20 +67,33 @@ V = TypeVar("V")
 
 
 class _Histogram:
-    __slots__ = ("bounds", "counts", "sum")
+    """examples: for each bucket the latest call of it that is traced; None while there was none."""
+
+    __slots__ = ("bounds", "counts", "examples", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
+        self.examples: list[Exemplar | None] | None = None
 
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
+    def observe(self, value: float, example: _Example | None = None) -> None:
+        bucket = bisect_left(self.bounds, value)
+        self.counts[bucket] += 1
         self.sum += value
+        if example is not None:
+            if self.examples is None:
+                self.examples = [None] * len(self.counts)
+            labels, at = example
+            self.examples[bucket] = Exemplar(labels, value, at)
 
-    def buckets(self) -> list[tuple[str, float]]:
+    def buckets(self) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
         edges = [*map(floatToGoString, self.bounds), "+Inf"]
-        return list(zip(edges, accumulate(list(self.counts)), strict=True))
+        pairs = zip(edges, accumulate(list(self.counts)), strict=True)
+        if self.examples is None:
+            return list(pairs)
+        examples = zip(pairs, list(self.examples), strict=True)
+        return [pair if example is None else (*pair, example) for pair, example in examples]
 
 
 class _Timing:
@@ -162,11 +178,12 @@ class Metrics(Collector):
         if outcome is Outcome.ERROR:
             self.failed_total += 1
         timing = self._timing[route, upstream, model]
-        timing.duration.observe(event.seconds)
+        example = ({"trace_id": event.trace_id}, self._clock.wall()) if event.trace_id else None
+        timing.duration.observe(event.seconds, example)
         if event.first_content_seconds is not None:
-            timing.content.observe(event.first_content_seconds)
+            timing.content.observe(event.first_content_seconds, example)
         own = self._own[route,]
-        own.overhead.observe(max(0.0, event.overhead_seconds))
+        own.overhead.observe(max(0.0, event.overhead_seconds), example)
         own.retries += event.retries
         if event.opened or event.keep_alives:
             own.opened += event.opened is True

@@ -4,7 +4,7 @@ matters."""
 from collections import deque
 from typing import TYPE_CHECKING
 
-from seawall.types import AttemptEnded, CallEnded, Event, Outcome
+from seawall.types import AttemptEnded, AttemptTraced, CallEnded, CallTraced, Event, Outcome
 
 if TYPE_CHECKING:
     from seawall.clock import Clock
@@ -22,7 +22,7 @@ class Recent:
         self._moves: deque[tuple[float, Event]] = deque(maxlen=moves)
 
     def __call__(self, event: Event, /) -> None:
-        if isinstance(event, AttemptEnded) and event.result == "ok":
+        if isinstance(event, AttemptTraced | CallTraced) or (isinstance(event, AttemptEnded) and event.result == "ok"):
             return
         plain = isinstance(event, CallEnded) and event.outcome in _PLAIN
         (self._calls if plain else self._moves).append((self._wall(), event))

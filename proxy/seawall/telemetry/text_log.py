@@ -12,8 +12,10 @@ from seawall.telemetry.redact import redact
 from seawall.types import (
     AnswerKept,
     AttemptEnded,
+    AttemptTraced,
     BreakerMoved,
     CallEnded,
+    CallTraced,
     CoolingDown,
     CredentialParked,
     Event,
@@ -69,7 +71,7 @@ def _words(event: Event) -> tuple[str, str, str]:
     match event:
         case CallEnded():
             return str(event.status), _call(event), _shade(event)
-        case AttemptEnded(result="ok") | AnswerKept():
+        case AttemptEnded(result="ok") | AnswerKept() | AttemptTraced() | CallTraced():
             return "", "", ""
         case AttemptEnded():
             return ("retry" if event.next else "failed"), _attempt(event), _YELLOW if event.next else _RED

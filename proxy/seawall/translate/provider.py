@@ -28,7 +28,7 @@ from seawall.translate.fit import misfits
 from seawall.translate.rows import ROWS, Row
 from seawall.translate.transport import NO_LIMIT, Destination, SharedTransport, WireTransport, over
 from seawall.translate.types import Asked
-from seawall.types import Facts
+from seawall.types import Facts, Headers
 from seawall.upstream.connect import Endpoint
 from seawall.upstream.credential import Credential
 from seawall.upstream.exchange import Limit
@@ -81,14 +81,14 @@ class Provider:
 
     def asking(
         self, model: str, *, stream: bool = False, credential: Credential | None = None,
-        connect_seconds: float | None = None, before_content: Limit = NO_LIMIT,
+        connect_seconds: float | None = None, before_content: Limit = NO_LIMIT, more: Headers | None = None,
     ) -> Asking:  # fmt: skip
-        """One attempt at a model. credential, connect_seconds and before_content: as the transport takes them."""
+        """One attempt at a model. credential, connect_seconds, before_content and more: as the transport takes them."""
         row = self._row
         facts = Facts(row.operation, model, stream)
         wire = WireTransport(
             self._pool, self._clock, self._destination, facts,
-            credential=credential, connect_seconds=connect_seconds, before_content=before_content,
+            credential=credential, connect_seconds=connect_seconds, before_content=before_content, more=more,
         )  # fmt: skip
         return Asking(row, self._model(model), wire)
 

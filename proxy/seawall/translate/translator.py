@@ -22,6 +22,7 @@ from seawall.translate.openai_chat import OpenAIChat
 from seawall.translate.openai_responses import OpenAIResponses
 from seawall.translate.provider import Place, Provider
 from seawall.translate.types import AgentSide, Asked
+from seawall.types import Headers
 from seawall.upstream.pool import Pool
 
 _SIDES: dict[tuple[str, str], AgentSide] = {
@@ -64,7 +65,7 @@ class Translator(foreign.Translator):
         asking = self._providers[candidate.target].asking(candidate.model_for(call.facts.model))
         return asking.unfit(asked)
 
-    def exchange(self, call: Call, candidate: Candidate, terms: Terms, number: int) -> Source | Fault:
+    def exchange(self, call: Call, candidate: Candidate, terms: Terms, number: int, traced: Headers) -> Source | Fault:
         target = candidate.target
         if target.credential is not None and not target.credential.usable:
             return Fault(Code.CREDENTIAL_UNREADABLE, target.credential.error)
@@ -78,6 +79,7 @@ class Translator(foreign.Translator):
             credential=target.credential,
             connect_seconds=None if connect_by is None else max(0.0, connect_by - self._clock.now()),
             before_content=terms.before_content(asked.stream),
+            more=traced,
         )
 
         def problem(fault: Fault) -> bytes:

@@ -54,7 +54,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
 
     credential: what authorises the request; None sends none. connect_seconds bounds the opening of a
     connection, max_bytes a plain answer. before_content: the limit that takes the place of `expect_by`'s once there is
-    a head.
+    a head. more: fields that requests have besides an SDK's.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
         credential: Credential | None = None,
         connect_seconds: float | None = None,
         before_content: Limit = NO_LIMIT,
+        more: Headers | None = None,
         max_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._pool = pool
@@ -77,6 +78,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
         self._connect_seconds = connect_seconds
         self._deadline = self._silence = NO_LIMIT
         self._before_content = before_content
+        self._more = more or []
         self._max_bytes = max_bytes
         self._exchange: Exchange | None = None
         self._watch: Watch | None = None
@@ -158,7 +160,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
         fields = [(b"host", self._destination.host)]
         fields += [(name, value) for name, value in request.headers.raw if name.lower() in _SENT]
         fields.append((b"content-length", b"%d" % length))
-        return fields
+        return fields + self._more
 
     async def _answer(self, exchange: Exchange) -> httpx2.Response:
         fault = await exchange.head()

@@ -290,6 +290,21 @@ def test_what_is_held_by_hand_and_an_unreadable_key_file_have_gauges(registry: C
     assert read("seawall_credential_unreadable", {"upstream": "lab-west"}) == 0
 
 
+def test_latencies_carry_the_latest_trace_of_each_bucket(
+    metrics: Metrics, registry: CollectorRegistry, call: CallEnded
+) -> None:
+    for trace, seconds in (("", 0.02), ("a" * 32, 0.02), ("b" * 32, 0.03), ("c" * 32, 7.0), ("", 0.04)):
+        metrics(replace(call, seconds=seconds, **({"trace_id": trace} if trace else {})))
+    families = text_string_to_metric_families(generate_openmetrics(registry).decode())
+    (family,) = (f for f in families if f.name == "seawall_request_duration_seconds")
+    found = {s.labels["le"]: s.exemplar for s in family.samples if s.name.endswith("_bucket") and s.exemplar}
+    assert {le: (one.labels, one.value) for le, one in found.items()} == {
+        "0.05": ({"trace_id": "b" * 32}, 0.03),
+        "10.0": ({"trace_id": "c" * 32}, 7.0),
+    }
+    assert "trace_id" not in generate_latest(registry).decode()
+
+
 def test_openmetrics_output_parses(metrics: Metrics, registry: CollectorRegistry, live: Live, call: CallEnded) -> None:
     LiveCollector(registry, live, metrics.labels)
     metrics(call)
