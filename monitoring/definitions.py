@@ -12,8 +12,8 @@ from seawall.clock import SystemClock
 from seawall.telemetry.labels import Labels
 from seawall.telemetry.live import LiveCollector
 from seawall.telemetry.metrics import Metrics
-from seawall.telemetry.report import ProcessView, Snapshot
-from seawall.types import AnswerKept
+from seawall.telemetry.report import BreakerView, ProcessView, ShadowCount, Snapshot, UpstreamView
+from seawall.types import AnswerKept, Reloaded, ShadowMoved
 from seawall_operator.meters import Meters
 
 
@@ -23,20 +23,22 @@ class Definition:
     labels: frozenset[str]
 
 
-class _Nothing:
-    """A process without a policy."""
+class _Shadowed:
+    """A process under a Shadow policy, which has more metrics than others."""
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(ProcessView("", "", 0.0, ready=True))
+        upstream = UpstreamView("", "", "", "", shadow=(BreakerView("", "closed"),))
+        return Snapshot(ProcessView("", "", 0.0, ready=True), (upstream,), shadow=(ShadowCount("", "", "", "", "", 0),))
 
 
 def known() -> Mapping[str, Definition]:
     """By the name of the series: `…_total` of a counter, `…_bucket`, `…_sum` and `…_count` of a histogram."""
     labels = Labels()
     metrics = Metrics(CollectorRegistry(), SystemClock(), labels)
-    # The cache's are there once a policy has had one.
-    metrics(AnswerKept("", "", "", "", "", 0))
-    live = LiveCollector(CollectorRegistry(), _Nothing(), labels)
+    # Some are there once there is something to tell: a cache, a Shadow policy, a policy that was taken.
+    for event in (AnswerKept("", "", "", "", "", 0), ShadowMoved("", "", "", "", ""), Reloaded("")):
+        metrics(event)
+    live = LiveCollector(CollectorRegistry(), _Shadowed(), labels)
     operator = Meters().registry._collector_to_names
     return {**_series((metrics, live, ProcessCollector(registry=None))), **_series(operator)}
 

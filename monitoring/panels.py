@@ -197,7 +197,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
                 "short",
             ),
-            Panel("Log lines lost", (("{{log}}", _rate("seawall_log_lines_dropped_total", "log")),)),
+            Panel(
+                "Log lines and spans lost",
+                (
+                    ("{{log}}", _rate("seawall_log_lines_dropped_total", "log")),
+                    ("spans {{result}}", _rate("seawall_trace_spans_total", "result", ',result!="sent"')),
+                ),
+            ),
         ),
     ),
     (

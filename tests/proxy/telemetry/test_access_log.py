@@ -13,8 +13,10 @@ from seawall.telemetry.access_log import AccessLog
 from seawall.telemetry.redact import redact
 from seawall.types import (
     AttemptEnded,
+    AttemptTraced,
     BreakerMoved,
     CallEnded,
+    CallTraced,
     CoolingDown,
     CredentialParked,
     Event,
@@ -22,6 +24,7 @@ from seawall.types import (
     Reloaded,
     ServiceLevel,
     ShadowMoved,
+    TraceContext,
 )
 
 SECRETS = [
@@ -62,6 +65,17 @@ def attempt(detail: str = "", **changes: Any) -> AttemptEnded:
     return replace(event, **changes)
 
 
+def test_a_line_of_a_traced_call_says_where_its_span_is(clock: Clock, call: CallEnded) -> None:
+    place = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+    trace = TraceContext(**place, parent_id="00f067aa0ba902b7", state="other=secret")
+    traced = replace(call, **place)
+    failed = attempt(**place)
+    spans = (AttemptTraced(trace, "1" * 16, failed, "POST", "chat", False, False), CallTraced(trace, traced))
+    lines = logged(clock, failed, traced, *spans)
+    assert [{name: line[name] for name in place} for line in lines] == [place, place]
+    assert "secret" not in str(lines)
+
+
 def test_a_call_is_one_line_with_the_events_own_names(clock: Clock, call: CallEnded) -> None:
     (line,) = logged(clock, call)
     assert line["ts"] == "2025-06-15T15:06:40.125Z"
@@ -70,14 +84,9 @@ def test_a_call_is_one_line_with_the_events_own_names(clock: Clock, call: CallEn
     assert line["outcome"] == "failover"
     assert line["service_level"] == "degraded"
     assert line["usage"] == {"input": 12, "output": 34, "cached": 5, "reasoning": 8}
-    # Nothing is told of a Shadow policy or a cache that is not there, or of an answer that was not opened.
-    assert set(CallEnded.__struct_fields__) - {"shadow", "opened", "keep_alives", "cache", "cache_key", "saved"} == set(
-        line
-    ) - {
-        "ts",
-        "level",
-        "event",
-    }
+    # Nothing is told of a Shadow policy, a cache or a trace that is not there, or of an answer that was not opened.
+    absent = {"shadow", "opened", "keep_alives", "cache", "cache_key", "saved", "trace_id", "span_id"}
+    assert set(CallEnded.__struct_fields__) - absent == set(line) - {"ts", "level", "event"}
 
 
 def test_the_second_is_made_anew_when_it_passes(call: CallEnded) -> None:
