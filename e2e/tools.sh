@@ -2,7 +2,7 @@
 # What only `make e2e` needs, from Debian's packages; says so where that is not possible.
 set -euo pipefail
 missing=()
-for tool in buildah debootstrap; do
+for tool in buildah debootstrap prometheus; do
   command -v "$tool" >/dev/null || missing+=("$tool")
 done
 [ ${#missing[@]} = 0 ] && exit 0

@@ -5,6 +5,8 @@ from typing import TypedDict
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from seawall_operator.resources import RESOURCES
+
 
 class _Named(TypedDict):
     namespace: str
@@ -21,6 +23,9 @@ class Meters:
         self._missed = Counter(
             "missed_changes", "Changes that a watch had not told of, found by reading anew.", ["kind"], **named
         )
+        for kind in RESOURCES:
+            # A series that begins with its first change has not increased, as Prometheus sees it.
+            self._missed.labels(kind)
         self._failed = Counter("api_failures", "Calls to the API server that failed.", ["reason"], **named)
         self._too_large = Counter("bundles_too_large", "Bundles that no ConfigMap holds.", **named)
         self._written = Counter("writes", "Objects and statuses that were written.", ["kind"], **named)
