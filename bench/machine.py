@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from answers import PLAIN, question
@@ -97,14 +97,19 @@ class Stage:
         """Start one of the programs of this folder."""
         return self.start(name, [sys.executable, str(HERE / script), *arguments], cpu)
 
-    def seawall(self, policy: str, port: int, admin: int, cpu: int = FIRST_CPU, name: str = "seawall") -> Process:
-        """Start `seawall serve` as a user would; `policy` is YAML. name: of this one, where there are several."""
+    def seawall(
+        self, policy: str, port: int, admin: int, cpu: int = FIRST_CPU, name: str = "seawall",
+        variables: Mapping[str, str] | None = None,
+    ) -> Process:  # fmt: skip
+        """Start `seawall serve` as a user would; `policy` is YAML. name: of this one, where there are several.
+        variables: of its environment, besides ours."""
         path = self.folder / f"{name}.yaml"
         path.write_text(policy)
         listen = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"]
         socket_path = str(self.folder / f"{name}.sock")
         command = [sys.executable, "-m", "seawall.cli", "serve", "--policy", str(path), *listen]
-        return self.start(name, [*command, "--admin-socket", socket_path], cpu)
+        said = ["env", *(f"{name}={value}" for name, value in (variables or {}).items())]
+        return self.start(name, [*said, *command, "--admin-socket", socket_path], cpu)
 
     def stop(self) -> None:
         for process in reversed(self._processes):

@@ -152,7 +152,7 @@ CASES: Sequence[Case] = (
     ),
     silent(
         "they did for five minutes", CANNOT,
-        pods("seawall_operator_api_failures_total", "0+12x5 60x90", labels='reason="Forbidden"'), "10m",
+        pods("seawall_operator_api_failures_total", "0+60x5 300x90", labels='reason="Forbidden"'), "8m",
     ),
     fires(
         "one does not fit", LARGE, pods("seawall_operator_bundles_too_large_total", "0x5 1x90"), "15m", namespace="a",

@@ -73,7 +73,7 @@ async def run(options: Options) -> int:
 
     service = BundleService(control.shelf, review, control.say)
     service.said = lambda key: dict(control.sidecars.reports(key))
-    routes = [*service.routes(), *Admission(Knowledge(control, options.image, options.url)).routes()]
+    routes = [*service.routes(), *Admission(Knowledge(control, options.image, options.url, options.traces)).routes()]
     if options.peer_token is not None:
         peering = Peering(options.peer_token, lambda: trusted.authority, _host(options))
         outbox = Outbox(peering, lambda: election.leader)

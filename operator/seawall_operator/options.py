@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from seawall_operator.sidecar_container import Traces
+
 Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`namespace` "": the pod's own. `tls_cert` None: the operator makes its own certificate, in `tls_secret`."""
+    """`namespace` "": the pod's own. `tls_cert` None: the operator makes its own certificate, in `tls_secret`.
+    `traces`: of the sidecars."""
 
     listen: Address
     admin: Address
@@ -28,6 +31,7 @@ class Options:
     webhooks: str
     advertise: str
     peer_token: Path | None
+    traces: Traces | None
 
 
 def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Options:
@@ -52,6 +56,8 @@ def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
     option("--webhooks", "seawall-operator", "name of the webhook configurations whose caBundle it writes")
     option("--advertise", "", "https://IP:PORT at which other replicas reach this one; none: it is the only one")
     option("--peer-token", "", "file with the token that replicas know each other by")
+    option("--traces-endpoint", "", "where sidecars send traces, by OTLP over HTTP; none: they make none")
+    option("--traces-ratio", "1", "of how many calls, 0 to 1, where agents have not decided that themselves")
     found = parser.parse_args(words)
     if bool(found.tls_cert) != bool(found.tls_key):
         parser.error("--tls-cert and --tls-key go together")
@@ -73,7 +79,23 @@ def read(words: Sequence[str] | None = None, environment: Mapping[str, str] = os
         webhooks=found.webhooks,
         advertise=found.advertise,
         peer_token=Path(found.peer_token) if found.peer_token else None,
+        traces=_traces(parser, found.traces_endpoint, found.traces_ratio),
     )
+
+
+def _traces(parser: argparse.ArgumentParser, endpoint: str, ratio: str) -> Traces | None:
+    if not endpoint:
+        return None
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        parser.error(f"--traces-endpoint: {endpoint!r} is no URL, such as http://collector.monitoring.svc:4318")
+    try:
+        share = float(ratio)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        parser.error(f"--traces-ratio: {ratio!r} is not between 0 and 1")
+    return Traces(endpoint, share)
 
 
 def _address(parser: argparse.ArgumentParser, flag: str, text: str) -> Address:

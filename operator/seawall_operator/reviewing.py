@@ -8,14 +8,15 @@ from seawall_operator.control import Control
 from seawall_operator.inject import Patch, inject, profile_for
 from seawall_operator.resources import Object
 from seawall_operator.review import Opinion, review
-from seawall_operator.sidecar_container import Injection
+from seawall_operator.sidecar_container import Injection, Traces
 
 
 class Knowledge:
     """A Reviewer."""
 
-    def __init__(self, control: Control, image: str, operator_url: str) -> None:
+    def __init__(self, control: Control, image: str, operator_url: str, traces: Traces | None = None) -> None:
         self._control = control
+        self._traces = traces
         self._image = image
         self._url = operator_url
 
@@ -38,5 +39,5 @@ class Knowledge:
         scope = rendered.scopes.get(namespace)
         routes = scope.policy.routes if scope is not None else ()
         paths = frozenset(match.path for route in routes for rule in route.rules for match in rule.matches)
-        injection = Injection(self._image, self._url, paths or None)
+        injection = Injection(self._image, self._url, paths or None, self._traces)
         return inject(pod, namespace, name, profile, injection)

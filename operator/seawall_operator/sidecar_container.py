@@ -26,12 +26,22 @@ REQUESTS = {"cpu": "10m", "memory": "64Mi"}
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """Where sidecars send them, by OTLP over HTTP. ratio: of how many calls, where agents have not decided."""
+
+    endpoint: str
+    ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Injection:
-    """What is the same for all pods of a namespace. `paths`: where its routes answer; None: as the built-in policy."""
+    """What is the same for all pods of a namespace. `paths`: where its routes answer; None: as the built-in policy.
+    `traces`: None: none are made."""
 
     image: str
     operator_url: str
     paths: frozenset[str] | None = None
+    traces: Traces | None = None
 
 
 def bundle_name(profile: str) -> str:
@@ -73,6 +83,7 @@ def container(namespace: str, profile: str, wanted: Object, injection: Injection
             f"--state={_STATE}",
             f"--bundle={_BUNDLE}/{BUNDLE_FILE}",
         ],
+        **({"env": _tracing(injection.traces, namespace)} if injection.traces is not None else {}),
         "ports": [{"name": "seawall-admin", "containerPort": ADMIN, "protocol": "TCP"}],
         "resources": _resources(wanted.get("resources") or {}),
         # Any policy will do, pass-through too: an agent must start without the operator.
@@ -93,6 +104,18 @@ def container(namespace: str, profile: str, wanted: Object, injection: Injection
             {"name": "seawall-credentials", "mountPath": _CREDENTIALS, "readOnly": True},
         ],
     }
+
+
+def _tracing(traces: Traces, namespace: str) -> list[dict[str, Any]]:
+    """As variables, which an image that is older than they are passes over."""
+    return [
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "SEAWALL_TRACES", "value": "otlp"},
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": traces.endpoint},
+        {"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio"},
+        {"name": "OTEL_TRACES_SAMPLER_ARG", "value": f"{traces.ratio:g}"},
+        {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": f"k8s.namespace.name={namespace},k8s.pod.name=$(POD_NAME)"},
+    ]
 
 
 def _resources(wanted: Object) -> dict[str, Any]:

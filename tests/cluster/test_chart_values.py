@@ -9,6 +9,9 @@ import pytest
 import yaml
 from helm import CHART, CRDS, EVERYTHING, done, helm, named, rendered
 
+from seawall_operator.options import read
+from seawall_operator.sidecar_container import Injection, container
+
 ROOT = Path(__file__).parents[2]
 OPERATOR_RBAC = ROOT / "tests" / "cluster" / "operator-rbac.yaml"
 MODES = ("Operator", "CertManager", "Secret")
@@ -30,6 +33,8 @@ def test_helm_has_nothing_to_say_against_it(chart: Path) -> None:
         {"image": {"digest": "sha256:short"}},
         {"monitoring": {"podMonitor": {"enabled": "yes"}}},
         {"webhooks": {"injection": {"failurePolicy": "Fail"}}},
+        {"traces": {"endpoint": "collector:4317"}},
+        {"traces": {"sampleRatio": 10}},
     ],
     ids=json.dumps,
 )
@@ -122,6 +127,19 @@ def test_the_webhooks_hold_nobody_up() -> None:
     injection = named(rendered(), "MutatingWebhookConfiguration", "seawall-operator")["webhooks"][0]
     [excluded] = injection["namespaceSelector"]["matchExpressions"]
     assert {"kube-system", "seawall"} <= set(excluded["values"])
+
+
+def test_traces_go_from_sidecars_and_gateway_to_the_same_place() -> None:
+    objects = rendered(EVERYTHING)
+    operator = named(objects, "Deployment", "seawall-operator")["spec"]["template"]["spec"]["containers"][0]
+    options = read([word for word in operator["args"] if word.startswith(("--traces", "--image"))])
+    sidecar = container("seawall", "default", {}, Injection("i", "https://o", traces=options.traces), 30)
+    gateway = named(objects, "Deployment", "seawall-gateway")["spec"]["template"]["spec"]["containers"][0]
+    assert gateway["env"] == sidecar["env"]
+    values = {one["name"]: one.get("value") for one in sidecar["env"]}
+    assert values["OTEL_EXPORTER_OTLP_ENDPOINT"] == EVERYTHING["traces"]["endpoint"]
+    assert values["OTEL_TRACES_SAMPLER_ARG"] == "0.25"
+    assert "traces" not in json.dumps(rendered({"gateway": {"enabled": True}}))
 
 
 def test_the_gateway_is_given_no_key_and_no_access() -> None:

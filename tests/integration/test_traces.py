@@ -4,12 +4,14 @@ around the upstream's, with no word of what was asked or answered."""
 import asyncio
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
-from harness import until
+from harness import lab, proxy, route, until, upstream
 from otlp import Taken
-from stage import QUICK_RETRIES
-from traced import PARENT, SAMPLED, TRACE, UNSAMPLED, Stage, traced
+from stage import ONE_TRY, QUICK_RETRIES
+from tee import tee
+from traced import ASK, PARENT, SAMPLED, TRACE, UNSAMPLED, Stage, traced
 from websockets.asyncio.client import connect
 
 CACHE = "cache: {mode: Enabled, ttl: 1m}\nretry: {attempts: 0}\n"
@@ -239,3 +241,72 @@ async def test_the_log_says_where_a_call_is_among_traces(tmp_path: Path, monkeyp
         ended = at.running.calls[0]
         assert (ended.trace_id, ended.span_id) == (call.trace_id, call.span_id)
         assert [one.span_id for one in at.running.attempts] == [span.span_id for span in attempts]
+
+
+async def test_a_translated_request_is_in_the_trace_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("sk-other")
+    there = upstream("claude", "{lab}/u/claude", "Anthropic", f"auth: {{type: APIKey, keyFile: {tmp_path}/key}}")
+    rule = route("other", "/other/v1", "claude", f"dialect: OpenAI\n{ONE_TRY}")
+    more = there + rule.replace("{name: claude, priority: 0}", "{name: claude, model: claude-haiku-4-5}")
+    async with traced(tmp_path, monkeypatch, more=more) as at:
+        agent = at.agent.with_options(base_url=f"{at.running.url}/other/v1")
+        await agent.chat.completions.create(model="gpt", messages=ASK, extra_headers={**SAMPLED, "tracestate": "a=1"})
+        call, (attempt,) = await one(at)
+        assert (call.trace_id, call.parent_id) == (TRACE, PARENT)
+        assert (attempt.name, attempt["gen_ai.provider.name"]) == ("chat claude-haiku-4-5", "anthropic")
+        assert attempt["gen_ai.usage.output_tokens"]
+        assert at.asked.traceparents == [f"00-{TRACE}-{attempt.span_id}-01"] and at.asked.tracestates == ["a=1"]
+
+
+async def test_what_an_agent_has_signed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signature = "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host;traceparent, Signature=0"
+    async with traced(tmp_path, monkeypatch) as at:
+        await at.chat(extra_headers={**SAMPLED, "authorization": signature})
+        call, (attempt,) = await one(at)
+        assert at.asked.traceparents == [SAMPLED["traceparent"]]
+        assert call.trace_id == attempt.trace_id == TRACE
+
+
+async def test_what_is_fetched_behind_an_agents_back_is_in_its_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "cache: {mode: Enabled, ttl: 100ms, staleWhileRevalidate: 1m}\nretry: {attempts: 0}\n"
+    async with traced(tmp_path, monkeypatch, rule) as at:
+        await at.chat(temperature=0)
+        await asyncio.sleep(0.15)
+        await at.chat(temperature=0)
+        stale, _ = await one(at, 2)
+        await until(lambda: at.spans.attempts(stale))
+        (renewal,) = at.spans.attempts(stale)
+        assert (stale["seawall.cache"], stale["seawall.attempts"]) == ("stale", 0)
+        assert renewal.trace_id == stale.trace_id and renewal["seawall.result"] == "ok"
+
+
+async def test_without_traces_the_agents_own_passes_as_it_came(tmp_path: Path) -> None:
+    async with lab() as upstreams, tee(upstreams.url) as asked:
+        policy = upstream("a", f"{asked.url}/v1") + route("chat", "/v1", "a")
+        async with (
+            proxy(policy, tmp_path) as running,
+            openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="k", max_retries=0) as agent,
+        ):
+            await agent.chat.completions.create(model="gpt", messages=ASK, extra_headers=SAMPLED)
+            await agent.chat.completions.create(model="gpt", messages=ASK)
+    assert asked.traceparents == [SAMPLED["traceparent"]]
+
+
+async def test_latencies_point_at_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"accept": "application/openmetrics-text; version=1.0.0"}
+    async with traced(tmp_path, monkeypatch) as at, httpx.AsyncClient(trust_env=False) as http:
+        await at.chat(extra_headers=SAMPLED)
+        await at.chat(extra_headers=UNSAMPLED)
+        await until(lambda: len(at.running.calls) == 2)
+        text = (await http.get(f"{at.running.admin_url}/metrics", headers=wanted)).text
+        plain = (await http.get(f"{at.running.admin_url}/metrics")).text
+    exemplars = [line for line in text.splitlines() if " # {" in line]
+    assert {line.partition("_bucket")[0] for line in exemplars} == {
+        "seawall_request_duration_seconds",
+        "seawall_first_content_seconds",
+        "seawall_overhead_seconds",
+    }
+    assert all(f'# {{trace_id="{TRACE}"}}' in line for line in exemplars)
+    assert "trace_id" not in plain

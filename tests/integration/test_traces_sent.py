@@ -48,6 +48,32 @@ async def test_the_standard_variables_hold(tmp_path: Path, monkeypatch: pytest.M
         assert at.spans.fields[0]["x-tenant"] == "seven"
 
 
+async def test_a_version_of_ones_own_stays_where_the_name_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with traced(tmp_path, monkeypatch, OTEL_RESOURCE_ATTRIBUTES="service.version=7") as at:
+        await at.chat()
+        (call,) = await at.spans.calls()
+        assert (call.service["service.name"], call.service["service.version"]) == ("seawall", "7")
+
+
+async def test_it_is_said_once_that_spans_are_lost_and_once_that_they_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with traced(tmp_path, monkeypatch) as at:
+        tracer = at.running.service._tracer
+        assert tracer is not None
+        at.spans.status = 401
+        for number in (1, 2):
+            await at.chat()
+            await until(lambda: tracer.spans()["failed"] == 2 * number)  # noqa: B023 - waited for here
+        at.spans.status = 200
+        await at.chat()
+        await until(lambda: tracer.spans()["sent"] == 2)
+    said = [one.message for one in caplog.records if "traces" in one.message]
+    assert len(said) == 2 and "401" in said[0] and said[1] == "traces are sent again"
+
+
 async def test_a_collector_that_is_away_changes_nothing_for_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,8 @@ from kube_objects import made
 
 from seawall.cli import main
 from seawall_operator.inject import INJECT, INJECTED, Patch, inject, profile_for
-from seawall_operator.sidecar_container import CONTAINER, Injection
+from seawall_operator.options import read
+from seawall_operator.sidecar_container import CONTAINER, Injection, Traces
 
 INJECTION = Injection("seawall:1", "https://operator:8443")
 
@@ -28,6 +29,27 @@ def patched(
     patch = inject(one, "team", "default", profile, injection)
     after: dict[str, Any] = jsonpatch.apply_patch(copy.deepcopy(one), patch.steps)
     return after, patch
+
+
+def test_a_sidecar_is_told_where_traces_go_only_if_somebody_said_so() -> None:
+    assert "env" not in patched(pod())[0]["spec"]["initContainers"][0]
+    traced = Injection("i", "https://o", traces=Traces("http://collector:4318", 0.1))
+    sidecar = patched(pod(), injection=traced)[0]["spec"]["initContainers"][0]
+    said = {one["name"]: one.get("value") for one in sidecar["env"]}
+    assert (said["SEAWALL_TRACES"], said["OTEL_EXPORTER_OTLP_ENDPOINT"]) == ("otlp", "http://collector:4318")
+    assert said["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    assert said["OTEL_RESOURCE_ATTRIBUTES"] == "k8s.namespace.name=team,k8s.pod.name=$(POD_NAME)"
+    # Variables in a value are those before it.
+    assert sidecar["env"][0]["name"] == "POD_NAME"
+
+
+@pytest.mark.parametrize(
+    "words", [["--traces-endpoint=collector:4318"], ["--traces-endpoint=http://c:4318", "--traces-ratio=2"]]
+)
+def test_traces_that_can_go_nowhere_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(words)
+    assert "--traces-" in capsys.readouterr().err
 
 
 def profile(**spec: Any) -> dict[str, Any]:

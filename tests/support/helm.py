@@ -15,6 +15,7 @@ CHARTS = Path(__file__).parents[2] / "charts"
 CHART, CRDS = CHARTS / "seawall", CHARTS / "seawall-crds"
 EVERYTHING: Mapping[str, Any] = {
     "gateway": {"enabled": True},
+    "traces": {"endpoint": "http://collector.monitoring.svc:4318", "sampleRatio": 0.25},
     "monitoring": {name: {"enabled": True} for name in ("podMonitor", "serviceMonitor", "prometheusRule", "dashboard")},
 }
 """Values that render every template."""

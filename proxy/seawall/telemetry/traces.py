@@ -79,7 +79,7 @@ class Traces:
         own = Resource({SERVICE_NAME: "seawall", SERVICE_VERSION: __version__})
         said = Resource.create()
         if str(said.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-            said = said.merge(own)
+            said = said.merge(Resource({SERVICE_NAME: "seawall"}))
         self._provider = TracerProvider(resource=own.merge(said), shutdown_on_exit=False)
         self._resource = self._provider.resource
         self._exporter = _Counted(exporter)
@@ -188,29 +188,29 @@ class _Counted(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
+        result = SpanExportResult.FAILURE
         try:
             result = self._exporter.export(spans)
-        except Exception:  # of whatever kind, it ends neither the thread nor the count
-            log.exception("a bug: spans could not be exported")
-            result = SpanExportResult.FAILURE
-        lost = result is not SpanExportResult.SUCCESS
+        finally:
+            self._count(len(spans), lost=result is not SpanExportResult.SUCCESS)
+        return result
+
+    def _count(self, spans: int, *, lost: bool) -> None:
         if lost:
-            self.failed += len(spans)
+            self.failed += spans
         else:
-            self.sent += len(spans)
+            self.sent += spans
         if lost is not self._lost:
             self._lost = lost
-            words = (
+            said = (
                 f"traces cannot be sent, and are lost: {redact(self._said.last)}" if lost else "traces are sent again"
             )
-            log.warning(words)
-        return result
+            log.warning(said)
 
     def shutdown(self) -> None:
         if not self._closed:
             self._closed = True
             self._exporter.shutdown()
-            self._said.close()
 
 
 class _Said(logging.Handler):
@@ -219,16 +219,12 @@ class _Said(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.last = ""
-        self._logger = logging.getLogger("opentelemetry")
-        self._logger.propagate = False
-        self._logger.addHandler(self)
+        logger = logging.getLogger("opentelemetry")
+        logger.propagate = False
+        logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.last = record.getMessage()
-
-    def close(self) -> None:
-        self._logger.removeHandler(self)
-        super().close()
 
 
 def _carrier(head: Head) -> dict[str, str]:
