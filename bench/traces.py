@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.request
 
+from figures import Measured
 from machine import FIRST_CPU, LAST_CPU, Broken, free_ports, ready, stage
 from run import LOADS, Side, policy_for
 
@@ -69,15 +70,16 @@ def _compare(names: list[str], rounds: int) -> int:
             print(f"{name}: idle {process.memory()['VmRSS']:.0f} MiB", flush=True)
         wrong = 0
         for load in names:
-            taken: dict[str, list[float]] = {name: [] for name in sides}
+            taken: dict[str, list[Measured]] = {name: [] for name in sides}
             for number in range(rounds):
                 for name in list(sides) if number % 2 == 0 else list(reversed(sides)):
                     measured = sides[name].measure(LOADS[load])
-                    taken[name].append(measured.cpu_us)
+                    taken[name].append(measured)
                     wrong += measured.wrong
-            cpu = {name: statistics.median(one) for name, one in taken.items()}
-            told = "  ".join(f"{name} {us:.0f} us ({us / cpu['off']:.2f})" for name, us in cpu.items())
-            print(f"{load}: {told}", flush=True)
+            cpu = {name: statistics.median(one.cpu_us for one in found) for name, found in taken.items()}
+            late = {name: statistics.median(one.p99_us for one in found) for name, found in taken.items()}
+            told = (f"{name} {us:.0f} us ({us / cpu['off']:.2f}), p99 {late[name]:.0f} us" for name, us in cpu.items())
+            print(f"{load}: {'  '.join(told)}", flush=True)
         time.sleep(6)
         spans = _spans(admins["traced"])
         print(f"spans: {spans}")

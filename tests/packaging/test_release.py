@@ -43,6 +43,14 @@ def test_every_package_is_pinned_by_hash_and_names_no_index(lock: Path) -> None:
     assert "://" not in text and "--index" not in text
 
 
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if "build" not in lock.stem], ids=lambda lock: lock.stem)
+def test_the_image_can_do_what_the_charts_values_ask_for(lock: Path) -> None:
+    """traces.endpoint, and what policies and options name."""
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "redis", "boto3", "kopf"} <= _pins(
+        lock
+    ).keys()
+
+
 def test_actions_are_pinned_by_commit() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
     used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from seawall.runtime import Upstream
 from seawall.telemetry.redact import redact
-from seawall.types import AttemptTraced, CallEnded, Outcome, Usage
+from seawall.types import AttemptTraced, CallEnded, Outcome, ServiceLevel, Usage
 
 Attribute = str | int | float | bool | tuple[str, ...]
 Attributes = dict[str, Attribute]
@@ -168,17 +168,18 @@ def call(event: CallEnded, clean: Clean) -> tuple[str, Attributes]:
         "http.request.method": _method(event.method),
         "url.scheme": "http",
         "url.path": clean(event.path),
-        "http.request.body.size": event.request_bytes,
-        "http.response.body.size": event.answer_bytes,
         "seawall.request_id": event.call_id,
         "seawall.dialect": event.dialect,
         "seawall.operation": event.operation,
         "seawall.outcome": event.outcome.value,
-        "seawall.service_level": event.service_level.value,
         "seawall.attempts": event.attempts,
-        "seawall.retries": event.retries,
         "seawall.overhead": event.overhead_seconds,
     }
+    # To encode an attribute costs more than all else about it: what is as usual is left out.
+    if event.retries:
+        found["seawall.retries"] = event.retries
+    if event.service_level is not ServiceLevel.FULL:
+        found["seawall.service_level"] = event.service_level.value
     if event.status:
         found["http.response.status_code"] = event.status
     if event.route:

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _QUEUE = "OTEL_BSP_MAX_QUEUE_SIZE"
+_SWITCH = 0.0005
+"""Seconds after which the thread that encodes lets the event loop go on. Python's own are ten times as long, and a batch
+takes some of those."""
 _W3C = TraceContextTextMapPropagator()
 _NOWHERE = Context()
 _SCOPE = InstrumentationScope("seawall", __version__)
@@ -59,10 +63,11 @@ def from_environment(clock: "Clock") -> "Traces | None":
             _can(name, protocol, ("http/protobuf",))
             break
     try:
-        waiting = int(environment.get(_QUEUE) or 2048)
-        return Traces(OTLPSpanExporter(), waiting, clock)
+        made = Traces(OTLPSpanExporter(), int(environment.get(_QUEUE) or 2048), clock)
     except ValueError as error:
         raise OSError(errno.EINVAL, f"--traces otlp: {error}") from None
+    sys.setswitchinterval(_SWITCH)
+    return made
 
 
 def _can(variable: str, value: str, known: tuple[str, ...]) -> None:
