@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 _QUEUE = "OTEL_BSP_MAX_QUEUE_SIZE"
 _SWITCH = 0.0005
-"""Seconds after which the thread that encodes lets the event loop go on. Python's own are ten times as long, and a batch
-takes some of those."""
+"""Seconds after which the thread that encodes lets the event loop go on. Python's own are ten times as long, and a
+batch takes some of those."""
 _W3C = TraceContextTextMapPropagator()
 _NOWHERE = Context()
 _SCOPE = InstrumentationScope("seawall", __version__)
