@@ -1,10 +1,20 @@
 """What spans are called and say, by OpenTelemetry's conventions."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from opentelemetry.semconv._incubating.attributes import (
+    db_attributes,
+    error_attributes,
+    gen_ai_attributes,
+    http_attributes,
+    server_attributes,
+    url_attributes,
+)
 
 from seawall.telemetry import conventions
 from seawall.telemetry.conventions import Attributes, Clean
@@ -61,6 +71,14 @@ def test_a_provider_is_known_by_dialect_and_host(dialect: str, host: str, provid
 )
 def test_operations_have_the_conventions_words_where_those_have_one(operation: str, name: str) -> None:
     assert said(attempt(operation))[0] == name
+
+
+def test_names_are_the_conventions_own() -> None:
+    modules = (db_attributes, error_attributes, gen_ai_attributes, http_attributes, server_attributes, url_attributes)
+    known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
+    text = Path(conventions.__file__).read_text()
+    used = set(re.findall(r'"((?:db|error|gen_ai|http|server|url)\.[a-z_.]+)"', text))
+    assert len(used) > 20 and used <= known
 
 
 def test_tokens_are_told_by_kind() -> None:
