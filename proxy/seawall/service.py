@@ -143,8 +143,8 @@ class Service:
         if options.log_format == "text":
             log = TextLog(self._writer, clock, colour=wants_colour(log_fd, os.environ))
         tracer = self._tracer
-        spans = {} if tracer is None else {"spans": tracer.spans}
-        self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer}, **spans)
+        spans = dict if tracer is None else tracer.spans
+        self._live = LiveCollector(self._registry, self.view, self._metrics.labels, {"access": self._writer}, spans)
         self.events.observers += [self._metrics, log, self._recent]
         if tracer is not None:
             self.events.observers.append(tracer)
