@@ -13,9 +13,11 @@ import uvloop
 
 from seawall_operator.admission import Admission
 from seawall_operator.bundles import BundleService
+from seawall_operator.callers import Callers
 from seawall_operator.certificates import Certificate, Mounted, Own
 from seawall_operator.connection import NoCluster, find
 from seawall_operator.control import Control
+from seawall_operator.detail import Detail
 from seawall_operator.election import Election
 from seawall_operator.handlers import Watching
 from seawall_operator.kube import ApiError, Caller, Kube
@@ -71,20 +73,21 @@ async def run(options: Options) -> int:
     async def review(token: str) -> Caller | None:
         return await kube.review_token(token, AUDIENCE)
 
-    service = BundleService(control.shelf, review, control.say)
-    service.said = lambda key: dict(control.sidecars.reports(key))
-    routes = [*service.routes(), *Admission(Knowledge(control, options.image, options.url, options.traces)).routes()]
+    callers = Callers(review)
+    bundles = BundleService(control.shelf, callers, control.say)
+    detail = Detail(control.shelf, callers, control.sidecars.reports)
+    routes = [*detail.routes(), *Admission(Knowledge(control, options.image, options.url, options.traces)).routes()]
     if options.peer_token is not None:
         peering = Peering(options.peer_token, lambda: trusted.authority, _host(options))
         outbox = Outbox(peering, lambda: election.leader)
         control.passed_on = outbox.put
         parts.append(outbox.run)
         routes += Inbox(peering, review, control.say).routes()
-    runner, port = await listen(routes, host, port, certificate.context)
+    service = await listen(routes, host, port, certificate.context, bundles)
     admin_host, admin_port = options.admin
     probes = admin_routes(meters.registry, lambda: control.shelf.ready.is_set() and certificate.ready.is_set())
-    admin, admin_port = await listen(probes, admin_host, admin_port)
-    said = f"bundles on {host}:{port}, admin on {admin_host}:{admin_port}"
+    admin = await listen(probes, admin_host, admin_port)
+    said = f"bundles on {host}:{service.port}, admin on {admin_host}:{admin.port}"
     print(f"seawall-operator: {said}", file=sys.stderr, flush=True)
     try:
         await _load(control)
@@ -92,8 +95,8 @@ async def run(options: Options) -> int:
     finally:
         # The lease is let go by now, and nobody's poll need wait for kopf's end, which takes what is left for hung.
         control.shelf.close()
-        await runner.cleanup()
-        await admin.cleanup()
+        await service.close()
+        await admin.close()
         await watching.end()
         await kube.close()
 

@@ -8,186 +8,175 @@ GET /v1/bundles/NAMESPACE/PROFILE
     X-Seawall-Refused: REVISION              what it would not take, and why (percent-encoded)
     X-Seawall-Error: TEXT
 200 with ETag, X-Seawall-Sequence and the packed bundle; 304 when nothing else came up; 503 until all is known.
-GET /v1/sidecars/NAMESPACE/PROFILE tells what each of its pods said last.
 
-A pod reads its own namespace's bundle only.
+A pod reads its own namespace's bundle only. Ten thousand questions wait at a time, so that one is a small object and no
+task; polling.py knows how they come.
 """
 
 import asyncio
-import hashlib
-import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+import random
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
-from aiohttp import web
-
-from seawall_operator.kube import ApiError, Caller
+from seawall_operator.callers import Callers, Denied
+from seawall_operator.kube import Caller
+from seawall_operator.shelf import Shelf
 from seawall_operator.sidecars import Key, Report
 
 HOLD = 45.0
-"""Seconds that a request waits at most; well below what makes a sidecar count as gone."""
-CATCH_UP = 0.5
-"""How often a replica that is behind a sidecar looks whether it still is."""
-REVIEW_SECONDS, REFUSED_SECONDS = 600.0, 60.0
-"""What the API server says of a token holds so long: thousands of sidecars would ask it hundreds of times a second. A
-token that was taken back meanwhile reads the policy of its own namespace for a while yet."""
-MAX_REVIEWS = 20_000
+"""Seconds that a question waits at most, well below what makes a sidecar count as gone; and at least three quarters of
+that, so that those whose bundle changed together do not come back together for ever."""
+LOOK = 1.0
+"""Seconds between two looks at who has waited long enough."""
 MAX_ERROR = 1000
 BUNDLE_TYPE = "application/vnd.seawall.bundle+gzip"
 
-log = logging.getLogger(__name__)
+
+class Answer(NamedTuple):
+    status: int
+    fields: Mapping[str, str]
+    body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One bundle, as it is sent."""
+class Asker(Protocol):
+    """Who waits for an answer."""
 
-    revision: str
-    packed: bytes
+    @property
+    def address(self) -> str: ...
+
+    def answer(self, answer: Answer) -> None:
+        """Once for each question. Must not ask again before it returns."""
+        ...
 
 
-Review = Callable[[str], Awaitable[Caller | None]]
-
-
-class Shelf:
-    """The newest bundle of each profile, and who waits for another one."""
-
-    def __init__(self, other: Callable[[str, str], Served]) -> None:
-        """`other` makes the bundle of a namespace or profile that nothing is known of."""
-        self._served: dict[Key, Served] = {}
-        self._changed: dict[str, asyncio.Event] = {}
-        self._other = other
-        self.ready = asyncio.Event()
-        """Everything was read once: before, what is missing might only not be known yet."""
-        self.closed = False
-        self.sequence = 0
-        """All bundles here hold what was known up to this: the resourceVersion of the newest change."""
-
-    def of(self, key: Key) -> Served:
-        return self._served.get(key) or self._other(*key)
-
-    def revisions(self) -> dict[Key, str]:
-        return {key: one.revision for key, one in self._served.items()}
-
-    def put(self, namespace: str, bundles: dict[Key, Served]) -> None:
-        """All bundles of a namespace, in place of those before."""
-        for key in [key for key in self._served if key[0] == namespace and key not in bundles]:
-            del self._served[key]
-        self._served |= bundles
-        if (event := self._changed.pop(namespace, None)) is not None:
-            event.set()
-
-    def close(self) -> None:
-        """Nobody needs to wait any more."""
-        self.closed = True
-        for event in self._changed.values():
-            event.set()
-
-    def change(self, namespace: str) -> asyncio.Event:
-        """Set when the namespace's bundles change next."""
-        return self._changed.setdefault(namespace, asyncio.Event())
+@dataclass(slots=True, eq=False)
+class _Question:
+    key: Key
+    running: str
+    refused: str
+    sequence: int
+    until: float
 
 
 class BundleService:
-    """The HTTP side."""
+    """Who waits for what."""
 
-    def __init__(self, shelf: Shelf, review: Review, say: Callable[[Key, str, Report], None]) -> None:
+    def __init__(self, shelf: Shelf, callers: Callers, say: Callable[[Key, str, Report], None]) -> None:
         self._shelf = shelf
-        self._review = review
+        self._callers = callers
         self._say = say
-        self._reviews: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
-        self.said: Callable[[Key], dict[str, Report]] = lambda key: {}
+        self._waiting: dict[str, dict[Asker, _Question]] = {}
+        """By namespace."""
+        self._behind: set[Asker] = set()
+        """Of these, who knows of more than this replica does."""
+        self._places: dict[Asker, str] = {}
+        self._reviews: dict[Asker, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        shelf.tell = self._told
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/bundles/{namespace}/{profile}", self._bundle),
-            web.get("/v1/sidecars/{namespace}/{profile}", self._sidecars),
-        ]
+    @property
+    def waiting(self) -> int:
+        """Questions without an answer yet."""
+        return len(self._places)
 
-    async def _bundle(self, request: web.Request) -> web.StreamResponse:
-        key = request.match_info["namespace"], request.match_info["profile"]
-        caller = await self._caller(request, key[0])
-        if not self._shelf.ready.is_set():
-            raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}, text="not everything is known yet\n")
-        running = request.headers.get("If-None-Match", "").strip('"')
-        refused = request.headers.get("X-Seawall-Refused", "")
-        error = unquote(request.headers.get("X-Seawall-Error", ""), errors="replace")[:MAX_ERROR]
-        sequence = _number(request.headers.get("X-Seawall-Sequence", ""))
-        loop = asyncio.get_running_loop()
-        self._say(
-            key,
-            caller.pod or f"{caller.service_account}@{request.remote}",
-            Report(running, refused, error, loop.time()),
-        )
-        served = await self._other_than({running, refused}, sequence, key, loop.time() + HOLD)
-        headers = {"ETag": f'"{served.revision}"', "X-Seawall-Sequence": str(self._shelf.sequence)}
-        if served.revision in (running, refused) or self._shelf.sequence < sequence:
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=served.packed, content_type=BUNDLE_TYPE, headers=headers)
-
-    async def _other_than(self, known: set[str], sequence: int, key: Key, end: float) -> Served:
-        """The bundle, once it is none that the sidecar knows, and none older than it has; or at the end of the wait."""
-        while True:
-            change = self._shelf.change(key[0])
-            served = self._shelf.of(key)
-            behind = self._shelf.sequence < sequence
-            now = asyncio.get_running_loop().time()
-            if (served.revision not in known and not behind) or now >= end or self._shelf.closed:
-                return served
-            try:
-                async with asyncio.timeout_at(min(end, now + CATCH_UP) if behind else end):
-                    await change.wait()
-            except TimeoutError:
-                pass
-
-    async def _sidecars(self, request: web.Request) -> web.StreamResponse:
-        key = request.match_info["namespace"], request.match_info["profile"]
-        await self._caller(request, key[0])
-        now = asyncio.get_running_loop().time()
-        return web.json_response(
-            {
-                "revision": self._shelf.of(key).revision,
-                "sidecars": [
-                    {
-                        "pod": pod,
-                        "running": r.running,
-                        "refused": r.refused,
-                        "error": r.error,
-                        "secondsAgo": int(now - r.at),
-                    }
-                    for pod, r in sorted(self.said(key).items())
-                ],
-            }
-        )
-
-    async def _caller(self, request: web.Request, namespace: str) -> Caller:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, text="no token\n")
-        try:
-            caller = await self._reviewed(token.strip())
-        except ApiError as error:
-            log.warning("a token could not be reviewed: %s", error)
-            raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}, text="tokens cannot be reviewed\n") from None
+    def ask(self, asker: Asker, key: Key, fields: Mapping[str, str]) -> None:
+        """`fields` by names in lower case. The answer may come at once."""
+        caller = self._callers.known(fields.get("authorization", ""), key[0])
         if caller is None:
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, text="not a valid token\n")
-        if caller.namespace != namespace:
-            raise web.HTTPForbidden(text="a pod reads its own namespace's bundle only\n")
-        return caller
+            self._reviews[asker] = asyncio.get_running_loop().create_task(self._review(asker, key, fields))
+        else:
+            self._asked(asker, caller, key, fields)
 
-    async def _reviewed(self, token: str) -> Caller | None:
-        digest, now = hashlib.sha256(token.encode()).digest(), asyncio.get_running_loop().time()
-        found = self._reviews.get(digest)
-        if found is not None and now - found[0] < (REVIEW_SECONDS if found[1] is not None else REFUSED_SECONDS):
-            return found[1]
-        caller = await self._review(token)
-        self._reviews[digest] = now, caller
-        self._reviews.move_to_end(digest)
-        while len(self._reviews) > MAX_REVIEWS:
-            self._reviews.popitem(last=False)
-        return caller
+    def forget(self, asker: Asker) -> None:
+        """It has gone away."""
+        self._leave(asker)
+        if (task := self._reviews.pop(asker, None)) is not None:
+            task.cancel()
+
+    async def _review(self, asker: Asker, key: Key, fields: Mapping[str, str]) -> None:
+        caller = await self._callers.ask(fields.get("authorization", ""), key[0])
+        del self._reviews[asker]
+        self._asked(asker, caller, key, fields)
+
+    def _asked(self, asker: Asker, caller: Caller | Denied, key: Key, fields: Mapping[str, str]) -> None:
+        if isinstance(caller, Denied):
+            asker.answer(Answer(caller.status, caller.fields, caller.text.encode()))
+        elif not self._shelf.ready.is_set():
+            asker.answer(Answer(503, {"Retry-After": "1"}, b"not everything is known yet\n"))
+        else:
+            self._admitted(asker, caller, key, fields)
+
+    def _admitted(self, asker: Asker, caller: Caller, key: Key, fields: Mapping[str, str]) -> None:
+        now = asyncio.get_running_loop().time()
+        # Thousands hold the same few revisions.
+        running = sys.intern(fields.get("if-none-match", "").strip('"'))
+        refused = sys.intern(fields.get("x-seawall-refused", ""))
+        error = unquote(fields.get("x-seawall-error", ""), errors="replace")[:MAX_ERROR]
+        pod = caller.pod or f"{caller.service_account}@{asker.address}"
+        self._say(key, pod, Report(running, refused, error, now))
+        sequence = _number(fields.get("x-seawall-sequence", ""))
+        question = _Question(key, running, refused, sequence, now + HOLD * random.uniform(0.75, 1.0))
+        if self._is_news(question) or self._shelf.closed:
+            asker.answer(self._answer(question))
+            return
+        self._waiting.setdefault(key[0], {})[asker] = question
+        self._places[asker] = key[0]
+        if sequence > self._shelf.sequence:
+            self._behind.add(asker)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
+
+    def _is_news(self, question: _Question) -> bool:
+        """Whether there is a bundle that the sidecar does not know, and none older than it has."""
+        known = question.running, question.refused
+        return self._shelf.sequence >= question.sequence and self._shelf.of(question.key).revision not in known
+
+    def _answer(self, question: _Question) -> Answer:
+        served = self._shelf.of(question.key)
+        fields = {"ETag": f'"{served.revision}"', "X-Seawall-Sequence": str(self._shelf.sequence)}
+        if not self._is_news(question):
+            return Answer(304, fields)
+        return Answer(200, {**fields, "Content-Type": BUNDLE_TYPE}, served.packed)
+
+    def _told(self, namespace: str | None) -> None:
+        """What is on the shelf has changed."""
+        if namespace is not None:
+            self._let_go(self._waiting.get(namespace, {}), self._is_news)
+        elif self._shelf.closed:
+            self._let_go_all(lambda question: True)
+        elif self._behind:
+            self._let_go({asker: self._question(asker) for asker in self._behind}, self._is_news)
+            self._behind = {one for one in self._behind if self._question(one).sequence > self._shelf.sequence}
+
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._let_go_all(lambda question: question.until <= now)
+        self._timer = asyncio.get_running_loop().call_later(LOOK, self._look) if self._places else None
+
+    def _let_go_all(self, whom: Callable[[_Question], bool]) -> None:
+        for waiting in list(self._waiting.values()):
+            self._let_go(waiting, whom)
+
+    def _let_go(self, waiting: Mapping[Asker, _Question], whom: Callable[[_Question], bool]) -> None:
+        for asker, question in [(asker, question) for asker, question in waiting.items() if whom(question)]:
+            # An answer may be the end of another connection.
+            if asker in self._places:
+                self._leave(asker)
+                asker.answer(self._answer(question))
+
+    def _question(self, asker: Asker) -> _Question:
+        return self._waiting[self._places[asker]][asker]
+
+    def _leave(self, asker: Asker) -> None:
+        if (namespace := self._places.pop(asker, None)) is not None:
+            waiting = self._waiting[namespace]
+            del waiting[asker]
+            if not waiting:
+                del self._waiting[namespace]
+        self._behind.discard(asker)
 
 
 def _number(text: str) -> int:

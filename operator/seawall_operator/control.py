@@ -9,18 +9,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from seawall.policy.bundle import bundle, pack
 from seawall.policy.documents import Identity
 from seawall.policy.effective import EffectivePolicy
 from seawall_operator import config_maps
-from seawall_operator.bundles import Served, Shelf
+from seawall_operator.known import Known
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import Moment, Stored
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
-from seawall_operator.resources import RESOURCES, Object, identity, lean, resource_version
+from seawall_operator.resources import RESOURCES, WRITTEN_BY_USERS, Object, identity
+from seawall_operator.shelf import Served, Shelf
 from seawall_operator.sidecars import Counts, Key, Report, Sidecars
 from seawall_operator.statuses import Statuses
 from seawall_operator.work import Marks
@@ -32,8 +32,8 @@ RELIST = 300.0
 """Everything is read anew this often, whatever the watches say."""
 FIRST_RELIST = 10.0
 FORGET = 5.0
-BREATH = 100
-"""Objects that are taken in at a time, before others have their turn."""
+AGAIN = 1.0
+EVERY_KIND = tuple(RESOURCES)
 _OURS = ",".join(f"{name}={value}" for name, value in config_maps.LABELS.items())
 
 log = logging.getLogger(__name__)
@@ -47,59 +47,51 @@ class Control:
         self._kube = kube
         self._home = home
         self._meters = meters
-        self._documents = Documents()
         self._rendered = Rendered({})
-        self._sequence = 0
         self._compiling = False
-        self._to_render = Marks(SETTLE)
         self._compiled = Documents()
         """What `_rendered` was made of: a status must not speak of what came since."""
         self.sidecars = Sidecars()
         self._levels: dict[str, tuple[bool, bool, bool]] = {}
         self.shelf = Shelf(self._unknown)
-        self.writer = Writer(kube, meters, self._moment, self._learn)
+        self._to_render = Marks(SETTLE)
+        self.known = Known(kube, meters, self._to_render.add, self._touched, self._forgotten)
+        self.writer = Writer(kube, meters, self._moment, self.known.learn, self.known.lose)
+        self._leads = False
+        self._elected = asyncio.Event()
         self.passed_on: Callable[[Key, str, Report], None] = lambda key, pod, report: None
         """Where a replica that does not lead sends what sidecars say."""
 
     # -- what is known -------------------------------------------------------------------------------------------------
 
     def observe(self, obj: Object, *, deleted: bool = False) -> None:
-        """From a watch. What is older than what is known is no news."""
-        key, obj = identity(obj), lean(obj)
-        self._sequence = max(self._sequence, resource_version(obj))
-        known = self._documents.get(key)
-        if known is not None and resource_version(obj) < resource_version(known):
-            return
-        self._meters.observed(key[0])
-        if deleted:
-            self._take_away(key)
-        elif known is None or _decides(known) != _decides(obj):
-            self._put(obj)
-        else:
-            # Only its status: nothing to compile, but somebody may have changed what the operator says there.
-            self._documents.put(obj)
-            self.writer.marks.add([key[1]])
+        """From a watch."""
+        self.known.observe(obj, deleted=deleted)
         if not self._to_render and not self._compiling:
-            self.shelf.sequence = self._sequence
+            self.shelf.sequence = self.known.sequence
 
     def say(self, key: Key, pod: str, report: Report) -> None:
         """A sidecar's word."""
-        if self.sidecars.say(key, pod, report) and self.writer.leads:
+        if self.sidecars.say(key, pod, report) and self._leads:
             self._mark_said(key)
-        if not self.writer.leads:
+        if not self._leads:
             self.passed_on(key, pod, report)
 
     def lead(self, leads: bool) -> None:
-        self.writer.leads = leads
+        """Writing begins once it is known what there is to write over."""
+        self._leads = leads
+        self.writer.leads = False
         self._meters.lead(leads)
-        log.info("this replica %s", "writes from now on" if leads else "does not write any more")
+        log.info("this replica %s", "leads from now on" if leads else "does not lead any more")
         if leads:
-            self.writer.marks.add(self._documents.namespaces)
+            self._elected.set()
 
     async def load(self) -> None:
         """Read everything; what is missing then is gone. Raises ApiError."""
-        for kind in RESOURCES:
-            await self._load(kind)
+        for kind, missed in (await self.known.load(EVERY_KIND if self.writer.leads else WRITTEN_BY_USERS)).items():
+            if missed and self.shelf.ready.is_set():
+                self._meters.missed(kind, missed)
+                log.warning("the watch of %s had missed %d changes", kind, missed)
         maps, _ = await self._kube.list("ConfigMap", _OURS, metadata_only=True)
         self.writer.stored_are(maps)
 
@@ -116,7 +108,7 @@ class Control:
                 )
                 continue
             for obj in found:
-                live = self._documents.get(identity(obj))
+                live = self.known.documents.get(identity(obj))
                 # Another one of that name is another document.
                 if live is not None and live["metadata"].get("uid") == obj["metadata"].get("uid"):
                     known[identity(obj)] = obj
@@ -126,49 +118,7 @@ class Control:
         """What sidecars are to trust the operator by from now on, PEM."""
         if authority != self.writer.authority:
             self.writer.authority = authority
-            self.writer.marks.add(self._documents.namespaces)
-
-    async def _load(self, kind: str) -> None:
-        items, version = await self._kube.list(kind)
-        self._sequence = max(self._sequence, version)
-        there = set()
-        missed = 0
-        for number, item in enumerate(items):
-            if number % BREATH == 0:
-                await asyncio.sleep(0)
-            obj: Object = lean({**item, "kind": kind})
-            key = identity(obj)
-            there.add(key)
-            known = self._documents.get(key)
-            if known is None or resource_version(known) < resource_version(obj):
-                missed += known is None or _decides(known) != _decides(obj)
-                self._put(obj)
-        for known in [one for one in self._documents if one["kind"] == kind]:
-            # What was made after the list is not in it.
-            if identity(known) not in there and resource_version(known) <= version:
-                missed += 1
-                self._take_away(identity(known))
-        if missed and self.shelf.ready.is_set():
-            self._meters.missed(kind, missed)
-            log.warning("the watch of %s had missed %d changes", kind, missed)
-
-    def _put(self, obj: Object) -> None:
-        key = identity(obj)
-        affected = self._documents.affected(key)
-        self._documents.put(obj)
-        self._mark(key, affected | self._documents.affected(key))
-
-    def _take_away(self, key: Identity) -> None:
-        affected = self._documents.affected(key)
-        self._documents.remove(key)
-        self.writer.forget(key)
-        self._mark(key, affected)
-
-    def _mark(self, key: Identity, affected: Iterable[str]) -> None:
-        if key[0] == "EffectivePolicy":
-            self.writer.marks.add([key[1]])
-        else:
-            self._to_render.add({*affected, key[1]})
+            self.writer.marks.add(self.known.documents.namespaces)
 
     def _mark_said(self, key: Key) -> None:
         """What changes a condition is written at once. Mere numbers wait, and give way to it."""
@@ -183,23 +133,24 @@ class Control:
 
     def snapshot(self) -> tuple[Documents, Rendered]:
         """What is known now, and what was made of it last."""
-        return self._documents.copy(), self._rendered
+        return self.known.documents.copy(), self._rendered
 
     # -- what goes out -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """After the first load; until cancelled."""
-        self._to_render.add(self._documents.namespaces)
+        self._to_render.add(self.known.documents.namespaces)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._render())
             tasks.create_task(self.writer.run())
+            tasks.create_task(self._begin())
             tasks.create_task(self._relist())
             tasks.create_task(self._forget())
 
     async def _render(self) -> None:
         while True:
             namespaces = await self._to_render.take()
-            documents, sequence, before = self._documents.copy(), self._sequence, self._rendered
+            documents, sequence, before = self.known.documents.copy(), self.known.sequence, self._rendered
             self._compiling = True
             with self._meters.rendering():
                 # Milliseconds for one namespace, seconds for thousands of routes: nobody's poll waits for that.
@@ -214,6 +165,8 @@ class Control:
                     self.shelf.put(namespace, bundles)
                     # What was said of the one before is no measure for it.
                     self._levels.pop(namespace, None)
+                    # Answers to a hundred sidecars, and others have their turn.
+                    await asyncio.sleep(0)
             self.shelf.ready.set()
             self.writer.marks.add({*namespaces, *packed, CLUSTER})
 
@@ -226,17 +179,29 @@ class Control:
         bundles = scope.bundles(self.shelf.sequence) if scope is not None else ()
         time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         accepted = self._rendered.accepted
-        return Moment(self._compiled, self._documents, statuses, bundles, accepted, self._home, stored, now, time)
+        return Moment(self._compiled, self.known.documents, statuses, bundles, accepted, self._home, stored, now, time)
 
-    def _learn(self, answer: Object) -> None:
-        """What was written is known at once, so that it is not written again before the watch tells of it."""
-        answer = lean(answer)
-        known = self._documents.get(identity(answer))
-        if known is None or resource_version(known) < resource_version(answer):
-            if known is None or _decides(known) == _decides(answer):
-                self._documents.put(answer)
-            else:
-                self._put(answer)
+    def _touched(self, namespaces: Iterable[str]) -> None:
+        self.writer.marks.add(namespaces)
+
+    def _forgotten(self, key: Identity) -> None:
+        self.writer.forget(key)
+
+    async def _begin(self) -> None:
+        """To write."""
+        while True:
+            await self._elected.wait()
+            try:
+                await self.known.load(["EffectivePolicy"])
+            except ApiError as error:
+                self._meters.failed(error.reason or str(error.status))
+                log.warning("what was written before cannot be read yet: %s", error)
+                await asyncio.sleep(AGAIN)
+                continue
+            self._elected.clear()
+            # It may have been another one's turn again meanwhile.
+            self.writer.leads = self._leads
+            self.writer.marks.add(self.known.documents.namespaces)
 
     async def _relist(self) -> None:
         wait = FIRST_RELIST
@@ -256,14 +221,14 @@ class Control:
             for key in self.sidecars.forget(asyncio.get_running_loop().time()):
                 self._mark_said(key)
             self._meters.waiting(self.writer.waiting)
-            self._meters.known(sum(1 for _ in self.sidecars.all()), len(self._documents))
+            self._meters.known(sum(1 for _ in self.sidecars.all()), len(self.known.documents))
 
     def _unknown(self, namespace: str, profile: str) -> Served:
         """A namespace without documents has a bundle without routes. A profile that is not there has that of the
         namespace: a pod may be older than its profile's end."""
         scope = self._rendered.scopes.get(namespace)
         policy = scope.policy if scope is not None else EffectivePolicy({}, (), "")
-        made = bundle(namespace, profile, self._sequence, policy)
+        made = bundle(namespace, profile, self.known.sequence, policy)
         return Served(made.revision, pack(made))
 
 
@@ -280,9 +245,3 @@ def _compile(
             for made in (scope.bundles(sequence) if scope is not None else ())
         }
     return rendered, packed
-
-
-def _decides(obj: Object) -> Any:
-    """The part of an object that policies are made of."""
-    metadata = obj["metadata"]
-    return obj.get("spec"), metadata.get("labels"), metadata.get("creationTimestamp"), metadata.get("uid")

@@ -1,4 +1,4 @@
-"""What kopf does here: watch seven kinds, and hand on what it sees. The only file that knows it.
+"""What kopf does here: watch what users write, and hand on what it sees. The only file that knows it.
 
 Watches only (`on.event`): no finalizers and no annotations on users' objects, and no create/update diffs that a missed
 event could leave behind. kopf's peering is not used: Lease election decides who writes.
@@ -12,7 +12,7 @@ import kopf
 from seawall.policy.documents import GROUP
 from seawall_operator.connection import Connection
 from seawall_operator.control import Control
-from seawall_operator.resources import RESOURCES, VERSION
+from seawall_operator.resources import RESOURCES, VERSION, WRITTEN_BY_USERS
 
 WATCH_SECONDS = 240
 """The API server ends each watch after so long, and kopf begins it anew."""
@@ -46,7 +46,7 @@ def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegist
             default_namespace=connection.namespace,
         )
 
-    for resource in RESOURCES.values():
+    for resource in (RESOURCES[kind] for kind in WRITTEN_BY_USERS):
 
         @kopf.on.event(GROUP, VERSION, resource.plural, registry=registry, id=f"see-{resource.plural}")
         async def see(event: kopf.RawEvent, **_: Any) -> None:

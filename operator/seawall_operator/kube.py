@@ -92,28 +92,29 @@ class Kube:
     async def delete(self, kind: str, namespace: str, name: str) -> None:
         await self.call("DELETE", path_of(kind, namespace, name))
 
+    async def pages(
+        self, kind: str, selector: str = "", *, metadata_only: bool = False
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
+        """All objects of a kind, everywhere, some at a time, and the resourceVersion that they are of."""
+        params = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+        accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1" if metadata_only else _JSON
+        while True:
+            page = await self.call("GET", path_of(kind, ""), params=params, accept=accept)
+            text = str(page["metadata"].get("resourceVersion", ""))
+            yield page.get("items") or [], int(text) if text.isdecimal() else 0
+            if not (more := page["metadata"].get("continue")):
+                return
+            params["continue"] = more
+
     async def list(
         self, kind: str, selector: str = "", *, metadata_only: bool = False
     ) -> tuple[list[dict[str, Any]], int]:
-        """All objects of a kind, everywhere, and the resourceVersion that they are of."""
+        """The same, all at once."""
         items: list[dict[str, Any]] = []
         version = 0
-        accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1" if metadata_only else _JSON
-        async for page in self._pages(path_of(kind, ""), selector, accept):
-            items += page.get("items") or []
-            text = str(page["metadata"].get("resourceVersion", ""))
-            version = int(text) if text.isdecimal() else version
+        async for page, version in self.pages(kind, selector, metadata_only=metadata_only):  # noqa: B007
+            items += page
         return items, version
-
-    async def _pages(self, path: str, selector: str, accept: str) -> AsyncIterator[dict[str, Any]]:
-        params = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
-        while True:
-            page = await self.call("GET", path, params=params, accept=accept)
-            yield page
-            more = page["metadata"].get("continue")
-            if not more:
-                return
-            params["continue"] = more
 
     async def review_token(self, token: str, audience: str) -> Caller | None:
         """Whose it is; None where it is nobody's, or not for this audience."""

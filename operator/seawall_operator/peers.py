@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from seawall_operator.bundles import Review
+from seawall_operator.callers import Review
 from seawall_operator.kube import ApiError, Caller
 from seawall_operator.sidecars import Key, Report
 

@@ -1,25 +1,56 @@
 """The operator's ports: bundles and webhooks over TLS, and probes and metrics."""
 
+import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from seawall_operator.bundles import BundleService
+from seawall_operator.polling import Polls
+
+HANDSHAKE = 10.0
+"""Seconds."""
+BACKLOG = 1024
+"""Thousands of sidecars come back at once when a replica has gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """One port."""
+
+    port: int
+    close: Callable[[], Awaitable[None]]
+
 
 async def listen(
-    routes: list[web.RouteDef], host: str, port: int, tls: ssl.SSLContext | None = None
-) -> tuple[web.AppRunner, int]:
-    """Serve; the port that was had, where 0 took any. Clean the runner up in the end. Raises OSError."""
+    routes: list[web.RouteDef],
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+    bundles: BundleService | None = None,
+) -> Listening:
+    """Serve; port 0 takes any. Raises OSError."""
     app = web.Application(client_max_size=4 * 2**20)
     app.add_routes(routes)
     # A sidecar that goes away need not be waited for.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
     await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=tls)
-    await site.start()
-    found: int = runner.addresses[0][1]
-    return runner, found
+    assert runner.server is not None
+    polls = Polls(bundles, runner.server) if bundles is not None else None
+    server = await asyncio.get_running_loop().create_server(
+        polls or runner.server, host, port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=HANDSHAKE if tls else None
+    )
+
+    async def close() -> None:
+        server.close()
+        if polls is not None:
+            polls.close()
+        await runner.cleanup()
+
+    return Listening(server.sockets[0].getsockname()[1], close)
 
 
 def admin_routes(registry: CollectorRegistry, ready: Callable[[], bool]) -> list[web.RouteDef]:

@@ -14,7 +14,7 @@ from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import COUNT_SECONDS, Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
 from seawall_operator.render import CLUSTER
-from seawall_operator.resources import Object
+from seawall_operator.resources import RESOURCES, Object, identity
 from seawall_operator.tell import event_of
 from seawall_operator.work import Marks
 
@@ -36,12 +36,15 @@ class Writer:
         meters: Meters,
         moment: Callable[[str, float, Stored], Moment],
         learn: Callable[[Object], None],
+        lose: Callable[[Identity], None],
     ) -> None:
-        """`moment`: what is known of a namespace now. `learn` is told what the API server made of what was written."""
+        """`moment`: what is known of a namespace now. `learn` is told what the API server made of what was written,
+        `lose` what was not there to be written to."""
         self._kube = kube
         self._meters = meters
         self._moment = moment
         self._learn = learn
+        self._lose = lose
         self._maps: dict[Place, str] = {}
         self._counted: dict[Identity, float] = {}
         self._writing: dict[str, list[Marks]] = {}
@@ -128,9 +131,11 @@ class Writer:
                     self._meters.wrote(step.body["kind"])
                     (self._stored if answer.get("kind") == "ConfigMap" else self._learn)(answer)
         except ApiError as error:
-            # Gone meanwhile, or going: its deletion comes by the watch.
+            # Gone meanwhile, or going.
             if not error.gone and not (error.status == 403 and "being terminated" in str(error)):
                 raise
+            if error.gone and isinstance(step, Apply) and step.body["kind"] in RESOURCES:
+                self._lose(identity(step.body))
 
     def _stored(self, config_map: Object) -> None:
         metadata = config_map["metadata"]

@@ -35,6 +35,7 @@ async def test_before_everything_is_known_nobody_gets_anything(service: Bundling
 
 async def test_what_is_run_already_is_not_sent_again(service: Bundling, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "HOLD", 0.05)
+    monkeypatch.setattr(bundles, "LOOK", 0.02)
     service.put(FIRST)
     assert (await poll(service)).headers["ETag"] == f'"{FIRST.revision}"'
     answer = await poll(service, **{"If-None-Match": f'"{FIRST.revision}"'})
@@ -43,6 +44,7 @@ async def test_what_is_run_already_is_not_sent_again(service: Bundling, monkeypa
 
 async def test_what_was_refused_is_not_offered_again(service: Bundling, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "HOLD", 0.05)
+    monkeypatch.setattr(bundles, "LOOK", 0.02)
     service.put(FIRST)
     assert (await poll(service, **{"X-Seawall-Refused": FIRST.revision})).status_code == 304
 
@@ -58,10 +60,7 @@ async def test_a_change_in_another_namespace_wakes_nobody(service: Bundling) -> 
     assert (await waiting).headers["ETag"] == f'"{SECOND.revision}"'
 
 
-async def test_a_replica_that_is_behind_waits_until_it_has_caught_up(
-    service: Bundling, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bundles, "CATCH_UP", 0.01)
+async def test_a_replica_that_is_behind_waits_until_it_has_caught_up(service: Bundling) -> None:
     service.put(FIRST)
     waiting = asyncio.create_task(poll(service, **{"If-None-Match": '"newer"', "X-Seawall-Sequence": "9"}))
     await until(lambda: service.said)

@@ -1,17 +1,18 @@
 """The operator's bundle service without a cluster: bundles are put on its shelf by hand, and every token is good."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from seawall.policy import EffectivePolicy, evaluate, load_text
 from seawall.policy.bundle import Bundle, bundle, pack
-from seawall_operator.bundles import BundleService, Served, Shelf
+from seawall_operator.bundles import Asker, BundleService
+from seawall_operator.callers import Callers
 from seawall_operator.kube import Caller
 from seawall_operator.serve import listen
+from seawall_operator.shelf import Served, Shelf
 from seawall_operator.sidecars import Key, Report
 
 KEY: Key = ("team", "default")
@@ -32,7 +33,19 @@ class Bundling:
     url: str = ""
     said: list[Report] = field(default_factory=list)
     connections: set[object] = field(default_factory=set)
-    """Where questions came from."""
+    """Those that questions came over."""
+    slow_reviews: bool = False
+    reviewing: int = 0
+    waiting: Callable[[], int] = lambda: 0
+    """Questions without an answer."""
+    _end: Callable[[], Awaitable[None]] | None = None
+
+    async def close(self) -> None:
+        """Once."""
+        self.shelf.close()
+        if self._end is not None:
+            end, self._end = self._end, None
+            await end()
 
     def put(self, one: Bundle, packed: bytes | None = None) -> None:
         self.shelf.sequence = one.sequence
@@ -54,19 +67,28 @@ async def bundling(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIte
     running = Bundling(Shelf(_nothing))
 
     async def review(token: str) -> Caller | None:
+        running.reviewing += 1
+        try:
+            await asyncio.sleep(60 if running.slow_reviews else 0)
+        finally:
+            running.reviewing -= 1
         return Caller("team", "default", "pod-1") if token == "good" else None
 
-    async def noted(request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        running.connections.add(request.transport.get_extra_info("peername"))
-        return await bundle_route.handler(request)
-
-    service = BundleService(running.shelf, review, lambda key, pod, report: running.said.append(report))
-    bundle_route, *others = service.routes()
-    runner, port = await listen([web.get(bundle_route.path, noted), *others], "127.0.0.1", port, tls)
-    running.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    service = _Noted(running.shelf, Callers(review), lambda key, pod, report: running.said.append(report))
+    running.waiting = lambda: service.waiting
+    service.connections = running.connections
+    listening = await listen([], "127.0.0.1", port, tls, service)
+    running._end = listening.close
+    running.url = f"{'https' if tls else 'http'}://127.0.0.1:{listening.port}"
     try:
         yield running
     finally:
-        running.shelf.close()
-        await runner.cleanup()
+        await running.close()
+
+
+class _Noted(BundleService):
+    connections: set[object]
+
+    def ask(self, asker: Asker, key: Key, fields: Mapping[str, str]) -> None:
+        self.connections.add(asker)
+        super().ask(asker, key, fields)
