@@ -33,6 +33,7 @@ class Scope:
     policy: EffectivePolicy
     verdicts: Mapping[Identity, Verdict]
     profiles: tuple[str, ...]
+    bug: Exception | None = None
 
     @property
     def routes(self) -> Mapping[Identity, EffectiveRoute]:
@@ -190,7 +191,7 @@ def _scope(namespace: str, settled: Settled, documents: Documents) -> Scope:
     policy = replace(settled.policy, routes=routes, upstreams=upstreams)
     named = [profile["metadata"]["name"] for profile in documents.of(namespace, "SidecarProfile")]
     profiles = () if namespace == CLUSTER else tuple(sorted({DEFAULT_PROFILE, *named}))
-    return Scope(namespace, policy, settled.verdicts, profiles)
+    return Scope(namespace, policy, settled.verdicts, profiles, settled.bug)
 
 
 def _accepted(documents: Documents, rendered: Rendered, before: Mapping[Identity, Object]) -> dict[Identity, Object]:

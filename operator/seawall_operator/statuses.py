@@ -1,6 +1,6 @@
 """The `status` of each kind, without times: what was rendered, and what sidecars say of it. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,11 @@ from seawall_operator import ancestry, conditions
 from seawall_operator.conditions import Condition
 from seawall_operator.render import CLUSTER, Documents, Rendered
 from seawall_operator.resources import CONTROLLER_NAME, Object, identity, spec_of
-from seawall_operator.sidecars import Counts, Key
+from seawall_operator.sidecars import Counts
+from seawall_operator.standing import Standing
 
 MAX_FIELDS = 2000
 """Of an EffectivePolicy; where there are more, built-in defaults are left out first."""
-
-Counting = Callable[[Key, str], Counts]
-"""(namespace, profile), revision → the sidecars that were seen lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,10 @@ class Desired:
 class Statuses:
     """Of one moment."""
 
-    def __init__(self, documents: Documents, rendered: Rendered, count: Counting, revisions: Mapping[Key, str]) -> None:
-        """`revisions`: of every bundle that is served."""
+    def __init__(self, documents: Documents, rendered: Rendered, standing: Standing) -> None:
         self._documents = documents
         self._rendered = rendered
-        self._count = count
-        self._revisions = revisions
+        self._standing = standing
         self._counted: dict[str, Counts] = {}
 
     def of(self, obj: Object) -> Desired:
@@ -72,8 +68,7 @@ class Statuses:
             conditions.resolved_refs(verdict.dead),
             conditions.programmed(verdict, counts, in_effect=in_effect),
         )
-        revision = next((r for (ns, _), r in self._revisions.items() if ns == key[1]), "")
-        return Desired((*found, conditions.ready(found)), _followed(revision, counts))
+        return Desired((*found, conditions.ready(found)), self._followed(key[1], counts))
 
     def _upstream(self, obj: Object) -> Desired:
         key = identity(obj)
@@ -91,10 +86,9 @@ class Statuses:
     def _profile(self, obj: Object) -> Desired:
         key = identity(obj)
         verdict = self._rendered.verdict(key)
-        revision = self._revisions.get((key[1], key[2]), "")
-        counts = self._count((key[1], key[2]), revision)
+        counts = self._standing.of_profile(key[1], key[2])
         found = (conditions.accepted(verdict), conditions.programmed(verdict, counts))
-        return Desired((*found, conditions.ready(found)), _followed(revision, counts))
+        return Desired((*found, conditions.ready(found)), self._followed(key[1], counts))
 
     def _policy(self, obj: Object) -> Desired:
         key = identity(obj)
@@ -114,9 +108,13 @@ class Statuses:
 
     def _in_namespace(self, namespace: str) -> Counts:
         if namespace not in self._counted:
-            keys = [(key, revision) for key, revision in self._revisions.items() if key[0] == namespace]
-            self._counted[namespace] = sum((self._count(key, revision) for key, revision in keys), Counts())
+            self._counted[namespace] = self._standing.of_namespace(namespace)
         return self._counted[namespace]
+
+    def _followed(self, namespace: str, counts: Counts) -> dict[str, Any]:
+        sidecars = {name: getattr(counts, name) for name in ("total", "current", "stale", "rejected")}
+        revision = self._standing.revisions.get(namespace, "")
+        return {"revision": revision, "sidecars": sidecars, "synced": counts.synced}
 
 
 def written(obj: Object, desired: Desired, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -144,11 +142,6 @@ def _ancestors(
             "controllerName": CONTROLLER_NAME,
             "conditions": conditions.stamped(found, generation, last.get(str(target.ref()), ()), now),
         }
-
-
-def _followed(revision: str, counts: Counts) -> dict[str, Any]:
-    sidecars = {"total": counts.total, "current": counts.current, "stale": counts.stale, "rejected": counts.rejected}
-    return {"revision": revision, "sidecars": sidecars, "synced": counts.synced}
 
 
 def fields_of(route: EffectiveRoute) -> list[dict[str, Any]]:

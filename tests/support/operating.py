@@ -66,10 +66,11 @@ async def operating(
     assert process.stderr is not None
     copying: asyncio.Task[None] | None = None
     try:
+        found, said = None, b""
         async with asyncio.timeout(20):
-            greeting = await process.stderr.readline()
-        found = _GREETING.search(greeting)
-        assert found is not None, greeting.decode() + (await process.stderr.read()).decode()
+            while found is None and (line := await process.stderr.readline()):
+                found, said = _GREETING.search(line), said + line
+        assert found is not None, said.decode()
         copying = asyncio.create_task(_copy(process.stderr, log))
         await _ready(int(found[2]))
         urls = f"https://127.0.0.1:{int(found[1])}", f"http://127.0.0.1:{int(found[2])}"
