@@ -68,7 +68,7 @@ class Admission:
         try:
             asked = (await request.json())["request"]
             uid = str(asked["uid"])
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise web.HTTPBadRequest(text="not an AdmissionReview\n") from None
         try:
             answer = await decide(asked)

@@ -112,35 +112,35 @@ class _Settling:
             self._give_way(errors)
 
     def _give_way(self, errors: Mapping[Identity, list[Issue]]) -> None:
-        innocent = [key for key in errors if key not in self._changed]
+        all_of_them = [issue for issues in errors.values() for issue in issues]
         if self._changed and self._work <= 0:
             for key in list(self._changed):
-                self._blame(key, errors.get(key, [_ENTANGLED]))
+                self._blame(key, errors.get(key) or [_ENTANGLED, *all_of_them])
             return
+        innocent = [key for key in errors if key not in self._changed]
         culprits = self._culprits(innocent) if self._changed and innocent else []
-        if culprits:
+        for some in culprits:
             issues = [issue for key in innocent for issue in errors[key]]
-            for key in culprits:
+            for key in some:
+                self._blame(key, issues if len(some) == 1 else [_ENTANGLED, *issues])
+        if not culprits:
+            for key, issues in errors.items():
                 self._blame(key, issues)
-            return
-        for key, issues in errors.items():
-            self._blame(key, issues)
 
-    def _culprits(self, innocent: Sequence[Identity]) -> list[Identity]:
+    def _culprits(self, innocent: Sequence[Identity]) -> list[list[Identity]]:
         """The changes without which the documents that did not change are good again; none where they are not. Changes
         are let in again by halves, the oldest documents first, as long as nothing breaks: few evaluations find a few
-        culprits among many."""
+        culprits among many. Several together could not be told apart in time."""
         if not self._good_without(self._changed, innocent):
             return []
-        out: list[Identity] = []
+        out: list[list[Identity]] = []
         waiting = [list(self._changed)]
         while waiting:
             some = waiting.pop()
-            still = [key for more in waiting for key in more]
-            if self._work > 0 and self._good_without([*out, *still], innocent):
+            if self._work > 0 and self._good_without(_flat([*out, *waiting]), innocent):
                 continue
             if len(some) == 1 or self._work <= 0:
-                out += some
+                out.append(some)
             else:
                 half = len(some) // 2
                 waiting += [some[half:], some[:half]]
@@ -197,6 +197,10 @@ class _Settling:
             if key_ is not None:
                 (errors if issue.severity == "error" else warnings).setdefault(key_, []).append(issue)
         return errors, loaded.policy, warnings
+
+
+def _flat(groups: Iterable[Iterable[Identity]]) -> list[Identity]:
+    return [key for group in groups for key in group]
 
 
 def _file(key: Identity) -> str:
