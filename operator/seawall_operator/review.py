@@ -83,8 +83,9 @@ def _multiplied(affected: set[str], before: Rendered, after: Rendered, sidecars:
         for route, attempts in _attempts(new).items():
             if route in were and attempts > were[route]:
                 number = sidecars.get(namespace, 0)
+                seen = f"{number} sidecar{'' if number == 1 else 's'}"
                 found.append(
-                    f"AgentRoute {namespace}/{route[2]}: {number} sidecars, attempts {were[route]}→{attempts}: "
+                    f"AgentRoute {namespace}/{route[2]}: {seen}, attempts {were[route]}→{attempts}: "
                     "so much more load on an upstream that fails"
                 )
     return found

@@ -32,7 +32,7 @@ async def repaired(kube: Cluster, namespace: str, revision: str) -> None:
 
 
 async def test_a_bundle_that_is_edited_by_hand_is_put_right(kube: Cluster, tmp_path: Path, namespace: str) -> None:
-    async with operating(kube, tmp_path):
+    async with operating(kube, tmp_path) as operator:
         await apply(kube, namespace, upstream(), route())
         await wait_for(kube, namespace, "Programmed", "agentroute/chat")
         revision = stored(kube, namespace)
@@ -41,15 +41,17 @@ async def test_a_bundle_that_is_edited_by_hand_is_put_right(kube: Cluster, tmp_p
         await kubectl(kube, "patch", "-n", namespace, *BUNDLE, "--type=merge", "-p", spoiled)
         assert stored(kube, namespace) == ""
         await repaired(kube, namespace, revision)
+        assert await operator.stop() == 0
 
 
 async def test_a_bundle_that_is_deleted_by_hand_comes_back(kube: Cluster, tmp_path: Path, namespace: str) -> None:
-    async with operating(kube, tmp_path):
+    async with operating(kube, tmp_path) as operator:
         await apply(kube, namespace, upstream(), route())
         await wait_for(kube, namespace, "Programmed", "agentroute/chat")
         revision = stored(kube, namespace)
         await kubectl(kube, "delete", "-n", namespace, *BUNDLE)
         await repaired(kube, namespace, revision)
+        assert await operator.stop() == 0
 
 
 async def test_what_is_left_of_a_namespace_whose_documents_went_meanwhile_is_taken_away(
@@ -60,9 +62,10 @@ async def test_what_is_left_of_a_namespace_whose_documents_went_meanwhile_is_tak
         await wait_for(kube, namespace, "Programmed", "agentroute/chat")
         assert await operator.stop() == 0
     await kubectl(kube, "delete", "-n", namespace, "agentroute/chat", "upstream/a")
-    async with operating(kube, tmp_path):
+    async with operating(kube, tmp_path) as operator:
         await kubectl(kube, "wait", "-n", namespace, "--for=delete", "/".join(BUNDLE), "--timeout=10s")
         await kubectl(kube, "wait", "-n", namespace, "--for=delete", "configmap/seawall-accepted", "--timeout=10s")
+        assert await operator.stop() == 0
 
 
 async def test_a_quota_on_config_maps_keeps_no_status_from_being_written(
