@@ -1,5 +1,6 @@
 """The `status` of each kind, without times: what was rendered, and what sidecars say of it. Pure."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from seawall_operator.standing import Standing
 
 MAX_FIELDS = 2000
 """Of an EffectivePolicy; where there are more, built-in defaults are left out first."""
+MAX_VALUE = 1000
+"""Characters of one value, as JSON: an object has its size, and a StaticResponse's text may be 16 KiB for each rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,13 @@ def fields_of(route: EffectiveRoute) -> list[dict[str, Any]]:
         found += _listed(f"upstreams[{key}]", upstream.values, upstream.sources)
     if len(found) > MAX_FIELDS:
         found = [one for one in found if one[2] != DEFAULT][:MAX_FIELDS]
-    return [{"path": path, "value": list(v) if isinstance(v, tuple) else v, "source": s} for path, v, s in found]
+    return [{"path": path, "value": _shown(value), "source": source} for path, value, source in found]
+
+
+def _shown(value: Any) -> Any:
+    plain = list(value) if isinstance(value, tuple) else value
+    size = len(json.dumps(plain))
+    return plain if size <= MAX_VALUE else f"({size} characters)"
 
 
 def _listed(at: str, values: Values, sources: Mapping[str, str]) -> Sequence[tuple[str, Any, str]]:
