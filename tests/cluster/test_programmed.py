@@ -1,6 +1,7 @@
 """`Programmed` does not lie: not across namespaces, not of sidecars whose profile is gone, not after a restart."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -120,5 +121,15 @@ async def test_two_sidecars_of_one_namespace_are_both_waited_for(
     assert condition(kube, namespace, "agentroute/chat")[2] == "1/2 sidecars run it."
     polls.append(polling(two, served))
     await becomes(kube, namespace, "agentroute/chat", "Programmed")
+    async with httpx.AsyncClient() as client, asyncio.timeout(15):
+        wanted = {
+            'seawall_operator_sidecars{state="current"} 2.0', 'seawall_operator_sidecars{state="stale"} 0.0',
+            "seawall_operator_waiting 0.0", 'seawall_operator_watch_stale_seconds{kind="AgentRoute"} 0.0',
+        }  # fmt: skip
+        while not wanted <= {*(found := (await client.get(f"{operator.admin_url}/metrics")).text).splitlines()}:
+            await asyncio.sleep(0.2)
+        assert 'seawall_operator_reconcile_seconds_count{outcome="good"}' in found
     for poll in polls:
         poll.cancel()
+    lines = [json.loads(line) for line in operator.log.read_text().splitlines()]
+    assert lines and all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
