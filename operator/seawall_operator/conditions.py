@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seawall.policy import Issue
-from seawall_operator.settle import DeadRef, Verdict
+from seawall_operator.references import DeadRef
+from seawall_operator.settle import Verdict
 from seawall_operator.sidecars import Counts
 
 Status = Literal["True", "False", "Unknown"]

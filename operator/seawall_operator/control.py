@@ -8,6 +8,7 @@ namespace that cannot be written is tried again, later each time, and holds nobo
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from seawall.policy.bundle import bundle, pack
@@ -20,7 +21,7 @@ from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import Moment, Stored
 from seawall_operator.render import CLUSTER, Documents, Rendered, render
-from seawall_operator.resources import RESOURCES, Object, identity
+from seawall_operator.resources import RESOURCES, Object, identity, spec_of
 from seawall_operator.sidecars import SEEN_SECONDS, Counts, Key, Report, Sidecars
 from seawall_operator.standing import Standing, Word, words
 from seawall_operator.statuses import Statuses
@@ -104,6 +105,21 @@ class Control:
 
     async def recall(self) -> None:
         """What was accepted before this process was there; after the first load. Raises ApiError."""
+        self._rendered = Rendered({}, await self._remembered())
+
+    async def _adopt(self) -> None:
+        """Where a document is wrong, all replicas go on with the version of it with which the one that leads does: one
+        that was cut off for a while has not seen them all. Raises ApiError."""
+        remembered = await self._remembered() if self._rendered.wrong else {}
+        mine, wrong = self._rendered.accepted, self._rendered.wrong
+        others = {
+            key: obj for key, obj in remembered.items() if key in wrong and spec_of(obj) != spec_of(mine.get(key, {}))
+        }
+        if others and not self._compiling:
+            self._rendered = replace(self._rendered, accepted={**mine, **others})
+            self._to_render.add(set().union(*(self._known.documents.affected(key) for key in others)))
+
+    async def _remembered(self) -> dict[Identity, Object]:
         maps, _ = await self._kube.list("ConfigMap", f"{_OURS},{config_maps.CONTENT}=accepted")
         known: dict[Identity, Object] = {}
         for one in maps:
@@ -119,7 +135,7 @@ class Control:
                 # Another one of that name is another document.
                 if live is not None and live["metadata"].get("uid") == obj["metadata"].get("uid"):
                     known[identity(obj)] = obj
-        self._rendered = Rendered({}, known)
+        return known
 
     def trust(self, authority: str) -> None:
         """What sidecars are to trust the operator by from now on, PEM."""
@@ -231,6 +247,8 @@ class Control:
             await asyncio.sleep(wait)
             try:
                 await self.load()
+                if not self.writer.leads:
+                    await self._adopt()
                 wait = RELIST
             except ApiError as error:
                 self._meters.failed(error.reason or str(error.status))

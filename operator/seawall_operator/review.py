@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from seawall.policy.documents import Identity
 from seawall_operator.conditions import told
+from seawall_operator.references import backend
 from seawall_operator.render import Documents, Rendered, Scope, render
 from seawall_operator.resources import Object, identity, spec_of
-from seawall_operator.settle import backend
 from seawall_operator.standing import words
 
 MAX_WARNINGS = 20

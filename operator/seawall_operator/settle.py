@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seawall.policy import EffectivePolicy, Issue, evaluate, load_objects
-from seawall.policy.documents import DEFAULT_NAMESPACE, Identity
+from seawall.policy.documents import Identity
+from seawall_operator.references import DeadRef, without_dead_refs
 from seawall_operator.resources import Object, identity, spec_of
 
 WORK = 10_000
@@ -30,15 +31,6 @@ _BUG = Issue(
     "",
     "an error of the operator's own: it cannot tell what holds with the edits of this namespace; see its log",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DeadRef:
-    """A reference of a rule that leads nowhere. `rule_gone`: it was the last one, so that the rule answers nothing."""
-
-    rule: int
-    upstream: Identity
-    rule_gone: bool
 
 
 @dataclass(slots=True)
@@ -182,7 +174,7 @@ class _Settling:
         objects = []
         for key, obj in self._used.items():
             if obj["kind"] == "AgentRoute":
-                pruned, dead = _without_dead_refs(obj, self._used)
+                pruned, dead = without_dead_refs(obj, self._used)
                 if note:
                     self._verdicts[key].dead = dead
                 if pruned is None:
@@ -206,30 +198,3 @@ def _flat(groups: Iterable[Iterable[Identity]]) -> list[Identity]:
 def _file(key: Identity) -> str:
     """As load_objects names an object."""
     return " ".join(part for part in key if part)
-
-
-def _without_dead_refs(route: Object, present: Mapping[Identity, Object]) -> tuple[Object | None, list[DeadRef]]:
-    """A route without the references that lead nowhere, and without the rules that have no others. A rule keeps its
-    name when one before it goes. None: no rule is left."""
-    dead: list[DeadRef] = []
-    rules: list[Object] = []
-    for index, rule in enumerate(spec_of(route).get("rules", ())):
-        refs = rule.get("backendRefs", ())
-        targets = [backend(route, ref) for ref in refs]
-        gone = [target for target in targets if target not in present]
-        left = [ref for ref, target in zip(refs, targets, strict=True) if target in present]
-        dead += [DeadRef(index, target, rule_gone=not left) for target in gone]
-        if left or not gone:
-            rules.append({"name": str(index), **rule, "backendRefs": left} if dead else rule)
-    if not dead:
-        return route, []
-    return ({**route, "spec": {**spec_of(route), "rules": rules}} if rules else None), dead
-
-
-def backend(route: Object, ref: Object) -> Identity:
-    """The upstream that a reference of a route names."""
-    kind = str(ref.get("kind") or "Upstream")
-    if kind == "ClusterUpstream":
-        return kind, "", str(ref.get("name", ""))
-    own = route["metadata"].get("namespace", DEFAULT_NAMESPACE)
-    return kind, str(ref.get("namespace") or own), str(ref.get("name", ""))
