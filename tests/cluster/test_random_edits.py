@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from kube import Cluster
-from kube_objects import NAMES, arbitrary, made
+from kube_objects import NAMES, arbitrary, made, route, upstream
 from operating import operating
 from relay import relaying
 
@@ -40,9 +40,9 @@ class Editor:
             )
         else:
             obj = arbitrary(rng)
-        return self._moved(obj)
+        return self.moved(obj)
 
-    def _moved(self, obj: dict[str, Any]) -> dict[str, Any]:
+    def moved(self, obj: dict[str, Any]) -> dict[str, Any]:
         """Into the namespaces of this test; what belongs to none has a name of this test's own."""
         obj = copy.deepcopy(obj)
         own = self.spaces["team"]
@@ -182,6 +182,8 @@ async def test_two_hundred_edits_end_where_a_compile_from_scratch_begins(
             if not render(Documents(await editor.everything())).verdict(identity(one)).accepted
         ]:
             await editor.delete(wrong[0])
+        for obj in (upstream("last"), route("last", "last")):
+            await editor.put(editor.moved(obj))
         objects = await editor.everything()
         assert len(await editor.documents()) > 5
         expected = wanted(objects, spaces)

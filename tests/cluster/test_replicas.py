@@ -32,13 +32,15 @@ async def two_replicas(
     token.write_text(await kubectl(kube, *made))
     shared = ["--peer-token", str(token), "--ca", str(folder / "operator-ca.pem"), "--url", "https://localhost:1"]
     first = [*shared, "--identity", "one", "--advertise", advertise or f"https://127.0.0.1:{port}"]
-    async with operating(kube, folder, *first, port=port, through=through) as one:
+    async with operating(kube, folder, *first, port=port, through=through) as one, httpx.AsyncClient() as client:
+        await seconds_until(lambda: leads(client, one), 40)
         other = folder / "other"
         other.mkdir()
         for name in ("operator-ca.pem", "operator.pem"):
             shutil.copy(folder / name, other / name)
         async with operating(kube, other, *shared, "--identity", "two") as two:
             yield one, two
+            assert [await two.stop(), await one.stop()] == [0, 0]
 
 
 @pytest.mark.timeout(180)
