@@ -60,10 +60,12 @@ async def run(options: Options) -> int:
     """Until a signal stops it; 1 where a bug did."""
     connection = find()
     host, port = options.listen
-    kube, meters = Kube(connection), Meters()
+    # The lease has connections of its own: thousands of sidecars whose tokens are asked for must not keep it waiting.
+    kube, lease, meters = Kube(connection), Kube(connection), Meters()
     namespace = options.namespace or connection.namespace
     control = Control(kube, meters, namespace)
-    election = Election(kube, namespace, LEASE, options.identity, control.lead, options.advertise)
+    election = Election(lease, namespace, LEASE, options.identity, control.lead, options.advertise)
+    control.writer.may_write = lambda: election.leads
     webhooks = Webhooks(kube, options.webhooks, lambda: election.leads)
     trusted = _Trusted(control.trust, webhooks.trust)
     certificate = _certificate(options, kube, namespace, election, trusted)
@@ -88,7 +90,7 @@ async def run(options: Options) -> int:
     probes = admin_routes(meters.registry, lambda: control.shelf.ready.is_set() and certificate.ready.is_set())
     admin = await listen(probes, admin_host, admin_port)
     said = f"bundles on {host}:{service.port}, admin on {admin_host}:{admin.port}"
-    print(f"seawall-operator: {said}", file=sys.stderr, flush=True)
+    log.info("%s", said)
     try:
         await _load(control)
         return await _at_work(parts, watching)
@@ -99,6 +101,7 @@ async def run(options: Options) -> int:
         await admin.close()
         await watching.end()
         await kube.close()
+        await lease.close()
 
 
 class _Trusted:

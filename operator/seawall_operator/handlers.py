@@ -16,8 +16,8 @@ from seawall_operator.resources import RESOURCES, VERSION, WRITTEN_BY_USERS
 
 WATCH_SECONDS = 240
 """The API server ends each watch after so long, and kopf begins it anew."""
-SILENT_SECONDS = 300
-"""A watch that is not even ended is taken for dead, and begun anew."""
+SILENT_SECONDS = 90
+"""API servers say something each minute, if only how far they are. A watch that does not is begun anew."""
 
 
 def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegistry:

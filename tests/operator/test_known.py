@@ -1,124 +1,149 @@
-"""What a replica knows, from watches and from lists that cross them."""
+"""Watches, lists and answers overtake each other: what counts is the newest, and what is gone stays gone."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import pytest
 from kube_objects import Object, made, route, upstream
 
-from seawall_operator.known import Known
-from seawall_operator.kube import Kube
-from seawall_operator.meters import Meters
+from seawall.policy.documents import Identity
+from seawall_operator.known import Known, Listeners, Pages
 from seawall_operator.resources import identity
 
-ROUTE = ("AgentRoute", "team", "chat")
-EFFECTIVE = ("EffectivePolicy", "team", "chat")
+CHAT, EFFECTIVE = ("AgentRoute", "team", "chat"), ("EffectivePolicy", "team", "chat")
 
 
-class Lists:
-    """A Kube that lists. `meanwhile` happens after a page was made, and before it is read."""
+class Watched(Known):
+    """And what it told of."""
 
     def __init__(self) -> None:
-        self.pages_of: dict[str, list[list[Object]]] = {}
-        self.version = 100
-        self.meanwhile: Callable[[], None] = lambda: None
-
-    async def pages(self, kind: str) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
-        for page in self.pages_of.get(kind) or [[]]:
-            made = [dict(one) for one in page]
-            self.meanwhile()
-            yield made, self.version
+        self.changed: list[Identity] = []
+        self.restated: list[Identity] = []
+        self.went: list[Identity] = []
+        listeners = Listeners(lambda key, _: self.changed.append(key), self.restated.append, self.went.append)
+        super().__init__(listeners)
 
 
-class World:
-    def __init__(self) -> None:
-        self.lists = Lists()
-        self.decided: list[str] = []
-        self.touched: list[str] = []
-        self.known = Known(cast(Kube, self.lists), Meters(), self.decided.extend, self.touched.extend, lambda key: None)
+def at(obj: Object, version: int, **status: Any) -> Object:
+    found = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+    return {**found, "status": status} if status else found
 
-    def has(self, obj: Object) -> bool:
-        return self.known.documents.get(identity(obj)) is not None
+
+def pages(version: int, *each: Sequence[Object], meanwhile: Callable[[], object] = lambda: None) -> Pages:
+    """`meanwhile` happens once the first one was made, and before it is read."""
+
+    async def made() -> AsyncIterator[tuple[Sequence[Object], int]]:
+        for page in each or ([],):
+            meanwhile()
+            yield page, version
+
+    return made()
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def known() -> Watched:
+    return Watched()
 
 
-def with_status(obj: Object, at: int) -> Object:
-    metadata = {**obj["metadata"], "resourceVersion": str(at)}
-    return {**obj, "metadata": metadata, "status": {"observedGeneration": at}}
+def test_an_older_word_is_no_news(known: Watched) -> None:
+    assert known.observe(at(route(), 7))
+    assert not known.observe(at(route(path="/old"), 5))
+    assert known.documents.get(CHAT) == at(route(), 7) and known.sequence == 7
 
 
-def effective(at: int) -> Object:
-    return {**made("EffectivePolicy", "chat", {}, at=at), "status": {"revision": "r"}}
+def test_a_status_alone_changes_no_policy(known: Watched) -> None:
+    known.observe(at(route(), 7))
+    known.observe(at(route(), 8, synced="1/1"))
+    assert known.changed == [CHAT] and known.restated == [CHAT]
 
 
-async def test_what_is_missing_in_a_list_is_gone(world: World) -> None:
-    world.known.observe(route("old", at=50))
-    world.lists.pages_of["AgentRoute"] = [[route("a", at=3)], [route("b", at=4)]]
-    assert await world.known.load(["AgentRoute"]) == {"AgentRoute": 3}
-    assert [obj["metadata"]["name"] for obj in world.known.documents] == ["a", "b"]
+async def test_what_went_while_a_list_was_read_does_not_come_back_with_it(known: Watched) -> None:
+    known.observe(at(route(), 7))
+    known.observe(at(route(), 9), deleted=True)
+    assert await known.listed("AgentRoute", pages(8, [at(route(), 7)])) == 0
+    assert known.documents.get(CHAT) is None and known.went == [CHAT]
+    known.all_listed()
+    # The list after that may have been asked for before, too.
+    await known.listed("AgentRoute", pages(8, [at(route(), 7)]))
+    assert known.documents.get(CHAT) is None
 
 
-async def test_what_was_made_after_the_list_is_not_gone(world: World) -> None:
-    world.known.observe(route("new", at=101))
-    await world.known.load(["AgentRoute"])
-    assert world.has(route("new"))
+async def test_what_is_made_anew_under_an_old_name_is_there(known: Watched) -> None:
+    known.observe(at(route(), 9), deleted=True)
+    assert known.observe(at(route(), 10)) and known.documents.get(CHAT) is not None
+    assert await known.listed("AgentRoute", pages(11, [at(route(), 10)])) == 0
 
 
-async def test_what_was_deleted_while_it_is_listed_does_not_come_back(world: World) -> None:
-    world.known.observe(route(at=3))
-    world.lists.pages_of["AgentRoute"] = [[route(at=3)]]
-    world.lists.meanwhile = lambda: world.known.observe(route(at=101), deleted=True)
-    await world.known.load(["AgentRoute"])
-    assert not world.has(route())
+async def test_a_list_says_what_no_watch_had_told_of(known: Watched) -> None:
+    known.observe(at(route(), 7))
+    known.observe(at(route("new"), 20))
+    missed = await known.listed("AgentRoute", pages(15, [at(route("other"), 9)]))
+    assert missed == 2, "one that is there, one that is not"
+    assert {identity(one) for one in known.documents} == {("AgentRoute", "team", n) for n in ("new", "other")}
+    assert await known.listed("Upstream", pages(16)) == 0 and len(known.documents) == 2
 
 
-async def test_what_was_deleted_and_made_again_while_it_is_listed_is_there(world: World) -> None:
-    def again() -> None:
-        world.known.observe(route(at=101), deleted=True)
-        world.known.observe(route(at=102))
-
-    world.known.observe(route(at=3))
-    world.lists.pages_of["AgentRoute"] = [[route(at=3)]]
-    world.lists.meanwhile = again
-    await world.known.load(["AgentRoute"])
-    assert world.has(route())
+def test_an_answer_to_what_was_written_does_not_bring_back_what_went_meanwhile(known: Watched) -> None:
+    known.observe(at(route(), 7))
+    known.observe(at(route(), 9), deleted=True)
+    known.learn(at(route(), 8, synced="1/1"), 0.0)
+    assert known.documents.get(CHAT) is None
 
 
-async def test_what_was_just_written_is_no_news_when_the_watch_tells_of_it(world: World) -> None:
-    world.known.observe(upstream(at=1))
-    written = with_status(upstream(at=1), at=2)
-    world.known.learn(written)
-    world.decided.clear()
-    world.known.observe(written)
-    assert not world.touched and not world.decided
-    assert world.known.sequence == 2
+def test_a_watch_is_stale_for_as_long_as_it_owes_what_was_written(known: Watched) -> None:
+    known.observe(at(route(), 7))
+    known.learn(at(route(), 8, synced="0/1"), 100.0)
+    known.learn(at(route(), 9, synced="1/1"), 130.0)
+    assert known.stale("AgentRoute", 160.0) == 60.0 and known.stale("Upstream", 160.0) == 0.0
+    # Another object's event does as well: a watch tells of everything in its order.
+    known.observe(at(route("other"), 12))
+    assert known.stale("AgentRoute", 170.0) == 0.0
+    # Nothing new was written: nothing is owed.
+    known.learn(at(route(), 9, synced="1/1"), 200.0)
+    assert known.stale("AgentRoute", 300.0) == 0.0
+    known.observe(at(upstream(), 13))
+    assert known.sequence == 13
 
 
-async def test_a_status_that_somebody_else_wrote_is_looked_at_and_not_compiled(world: World) -> None:
-    world.known.observe(upstream(at=1))
-    world.decided.clear()
-    world.known.observe(with_status(upstream(at=1), at=2))
-    assert world.touched == ["team"] and not world.decided
+async def test_what_goes_between_the_pages_of_a_list_and_their_reading_is_gone(known: Watched) -> None:
+    known.observe(at(route(), 7))
+    await known.listed(
+        "AgentRoute", pages(8, [at(route(), 7)], meanwhile=lambda: known.observe(at(route(), 9), deleted=True))
+    )
+    assert known.documents.get(CHAT) is None
 
 
-async def test_an_effective_policy_that_is_not_there_any_more_is_made_again(world: World) -> None:
-    world.known.learn(effective(at=5))
-    world.known.lose(EFFECTIVE)
-    assert world.known.documents.get(EFFECTIVE) is None and world.touched == ["team"]
+async def test_a_list_may_have_many_pages(known: Watched) -> None:
+    known.observe(at(route("old"), 5))
+    assert await known.listed("AgentRoute", pages(8, [at(route("a"), 6)], [at(route("b"), 7)])) == 3
+    assert [one["metadata"]["name"] for one in known.documents] == ["a", "b"]
 
 
-async def test_that_of_a_route_goes_with_it(world: World) -> None:
-    world.known.observe(route(at=1))
-    world.known.learn(effective(at=5))
-    world.known.observe(route(at=6), deleted=True)
-    assert not list(world.known.documents)
+def test_what_was_just_written_is_no_news_when_the_watch_tells_of_it(known: Watched) -> None:
+    known.observe(at(route(), 7))
+    known.learn(at(route(), 8, synced="1/1"), 0.0)
+    known.observe(at(route(), 8, synced="1/1"))
+    assert known.restated == [] and known.changed == [CHAT] and known.sequence == 8
 
 
-async def test_a_document_that_is_not_there_to_be_written_to_is_the_watchs_business(world: World) -> None:
-    world.known.observe(route(at=1))
-    world.known.lose(ROUTE)
-    assert world.has(route())
+def test_an_effective_policy_that_is_not_there_any_more_is_forgotten(known: Watched) -> None:
+    known.learn(made("EffectivePolicy", "chat", {}, at=5), 0.0)
+    assert known.stale("EffectivePolicy", 60.0) == 0.0, "nobody watches it"
+    known.changed.clear()
+    known.lose(EFFECTIVE)
+    assert known.documents.get(EFFECTIVE) is None and known.changed == [EFFECTIVE]
+    known.lose(EFFECTIVE)
+    assert known.changed == [EFFECTIVE]
+
+
+def test_that_of_a_route_goes_with_it(known: Watched) -> None:
+    known.observe(at(route(), 1))
+    known.learn(made("EffectivePolicy", "chat", {}, at=5), 0.0)
+    known.observe(at(route(), 6), deleted=True)
+    assert len(known.documents) == 0
+
+
+def test_of_what_is_watched_the_watch_tells_that_it_is_gone(known: Watched) -> None:
+    known.observe(at(route(), 1))
+    known.lose(CHAT)
+    assert known.documents.get(CHAT) is not None
