@@ -44,7 +44,7 @@ SECONDS, MEMORY, IDLE = 10.0, 512.0, 20.0
 """Targets: seconds until 99 % have a change; MiB at the peak; per cent of a CPU while nothing happens."""
 SHARE = 0.99
 AT_A_TIME = 40
-QUIET = 150.0
+QUIET = 400.0
 """Seconds to wait at most, after the start, until the operator has nothing to write any more."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -73,6 +73,8 @@ class BundleService:
         self._behind: set[Asker] = set()
         """Of these, who knows of more than this replica does."""
         self._places: dict[Asker, str] = {}
+        self._news: dict[str, None] = {}
+        """Namespaces whose bundles have changed, the first one first."""
         self._reviews: dict[Asker, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         shelf.tell = self._told
@@ -144,12 +146,22 @@ class BundleService:
     def _told(self, namespace: str | None) -> None:
         """What is on the shelf has changed."""
         if namespace is not None:
-            self._let_go(self._waiting.get(namespace, {}), self._is_news)
+            if not self._news:
+                asyncio.get_running_loop().call_soon(self._spread)
+            self._news[namespace] = None
         elif self._shelf.closed:
             self._let_go_all(lambda question: True)
         elif self._behind:
             self._let_go({asker: self._question(asker) for asker in self._behind}, self._is_news)
             self._behind = {one for one in self._behind if self._question(one).sequence > self._shelf.sequence}
+
+    def _spread(self) -> None:
+        """One namespace's news; the next one's in a turn of its own, so that nobody else waits for all of them."""
+        namespace = next(iter(self._news))
+        del self._news[namespace]
+        if self._news:
+            asyncio.get_running_loop().call_soon(self._spread)
+        self._let_go(self._waiting.get(namespace, {}), self._is_news)
 
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()

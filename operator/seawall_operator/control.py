@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from seawall.policy.bundle import bundle, pack
+from seawall.policy.bundle import Bundle, bundle, pack
 from seawall.policy.documents import Identity
 from seawall.policy.effective import EffectivePolicy
 from seawall_operator import config_maps
@@ -52,6 +52,7 @@ class Control:
         self._meters = meters
         self._known = Known(Listeners(self._mark, self._restated, self._forget_about))
         self._rendered = Rendered({})
+        self._bundles: dict[str, tuple[Bundle, ...]] = {}
         self._compiling = False
         self._to_render = Marks(SETTLE)
         self._compiled = Documents()
@@ -236,34 +237,34 @@ class Control:
             self._compiling = True
             with self._meters.rendering():
                 # Milliseconds for one namespace, seconds for thousands of routes: nobody's poll waits for that.
-                self._rendered, packed = await asyncio.to_thread(
+                self._rendered, made = await asyncio.to_thread(
                     _compile, documents, before, namespaces if before.scopes else None, sequence
                 )
             self._compiling, self._compiled = False, documents
             self.shelf.sequence = sequence
-            for namespace, bundles in packed.items():
+            for namespace, bundles in made.items():
+                self._bundles[namespace] = tuple(one for one, _ in bundles)
                 before_it = {k: r for k, r in self.shelf.revisions().items() if k[0] == namespace}
                 scope = self._rendered.scopes.get(namespace)
                 if scope is not None and scope.bug is not None:
                     log.error(
                         "a bug: namespace %r cannot be compiled, nothing changes there", namespace, exc_info=scope.bug
                     )
-                if {key: one.revision for key, one in bundles.items()} != before_it:
-                    self.shelf.put(namespace, bundles)
+                served = {(namespace, one.profile): Served(one.revision, packed) for one, packed in bundles}
+                if {key: one.revision for key, one in served.items()} != before_it:
+                    self.shelf.put(namespace, served)
                     # What was said of the one before is no measure for it.
                     self._levels.pop(namespace, None)
-                    # That was an answer to each of its sidecars: now it is others' turn.
-                    await asyncio.sleep(0)
             self.shelf.ready.set()
-            touched = {CLUSTER, *namespaces, *packed}
+            touched = {CLUSTER, *namespaces, *made}
             for rendered in (before, self._rendered):
-                touched.update(*(self._spoken_of(one, rendered) for one in packed))
+                touched.update(*(self._spoken_of(one, rendered) for one in made))
             self.writer.marks.add(touched)
 
     def _moment(self, namespace: str, stored: Stored) -> Moment:
-        scope, standing = self._rendered.scopes.get(namespace), self.standing()
+        standing = self.standing()
         statuses = Statuses(self._compiled, self._rendered, standing)
-        bundles = scope.bundles(self.shelf.sequence) if scope is not None else ()
+        bundles = self._bundles.get(namespace, ())
         time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         documents, accepted = self._known.documents, self._rendered.accepted
         return Moment(self._compiled, documents, statuses, bundles, accepted, self._home, stored, standing.now, time)
@@ -304,14 +305,11 @@ class Control:
 
 def _compile(
     documents: Documents, before: Rendered, namespaces: set[str] | None, sequence: int
-) -> tuple[Rendered, dict[str, dict[Key, Served]]]:
-    """What holds now, and the packed bundles of what was compiled."""
+) -> tuple[Rendered, dict[str, list[tuple[Bundle, bytes]]]]:
+    """What holds now, and the bundles of what was compiled, as they are and packed."""
     rendered = render(documents, before.accepted, previous=before, only=namespaces)
-    packed: dict[str, dict[Key, Served]] = {}
+    made: dict[str, list[tuple[Bundle, bytes]]] = {}
     for namespace in (namespaces or rendered.scopes.keys()) - {CLUSTER}:
         scope = rendered.scopes.get(namespace)
-        packed[namespace] = {
-            (namespace, made.profile): Served(made.revision, pack(made))
-            for made in (scope.bundles(sequence) if scope is not None else ())
-        }
-    return rendered, packed
+        made[namespace] = [(one, pack(one)) for one in (scope.bundles(sequence) if scope is not None else ())]
+    return rendered, made

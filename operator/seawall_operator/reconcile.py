@@ -6,8 +6,9 @@ statuses, each of which may say only what the step before it has done. Of the cl
 bundles nor EffectivePolicies.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from seawall.policy.bundle import Bundle
@@ -146,10 +147,31 @@ def _effective_policies(namespace: str, moment: Moment, plan: Plan) -> None:
         # Its generation never changes: what it observes is the route's.
         generation = {"generation": route["metadata"].get("generation", 0)}
         shown = {**(there or about), "metadata": {**about["metadata"], **generation}}
-        _status(shown, there or about, moment.statuses.effective(route), moment, plan, tell=False)
+        _status(
+            shown, there or about, moment.statuses.effective(route), moment, plan,
+            whole=partial(_with_fields, moment.statuses, route), tell=False,
+        )  # fmt: skip
 
 
-def _status(obj: Object, there: Object, desired: Desired, moment: Moment, plan: Plan, *, tell: bool = True) -> None:
+def _with_fields(statuses: Statuses, route: Object, status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**status, "fields": statuses.fields(route)}
+
+
+def _as_compared(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return status
+
+
+def _status(
+    obj: Object,
+    there: Object,
+    desired: Desired,
+    moment: Moment,
+    plan: Plan,
+    *,
+    whole: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_compared,
+    tell: bool = True,
+) -> None:
+    """`whole` makes what is written of what is compared."""
     key = identity(obj)
     before = there.get("status") or {}
     status = written(obj, desired, before, moment.time)
@@ -162,7 +184,7 @@ def _status(obj: Object, there: Object, desired: Desired, moment: Moment, plan: 
             return
     plan.counted.append(key)
     head = {"apiVersion": API_VERSION, "kind": key[0], "metadata": _head(key)}
-    plan.steps.append(Apply({**head, "status": status}, status=True))
+    plan.steps.append(Apply({**head, "status": whole(status)}, status=True))
     if tell:
         plan.steps += _events(obj, before, desired)
 

@@ -35,10 +35,14 @@ class Scope:
     verdicts: Mapping[Identity, Verdict]
     profiles: tuple[str, ...]
     bug: Exception | None = None
+    routes: Mapping[Identity, EffectiveRoute] = field(init=False)
+    """The policy's."""
+    digests: dict[Identity, str] = field(default_factory=dict, compare=False)
+    """Of what is listed of a route; as far as somebody asked for it."""
 
-    @property
-    def routes(self) -> Mapping[Identity, EffectiveRoute]:
-        return {("AgentRoute", route.namespace, route.name): route for route in self.policy.routes}
+    def __post_init__(self) -> None:
+        routes = {("AgentRoute", route.namespace, route.name): route for route in self.policy.routes}
+        object.__setattr__(self, "routes", routes)
 
     def bundles(self, sequence: int) -> tuple[Bundle, ...]:
         """One for each profile."""
@@ -50,6 +54,16 @@ class Rendered:
     scopes: Mapping[str, Scope]
     """By namespace; CLUSTER is among them."""
     accepted: Mapping[Identity, Object] = field(default_factory=dict)
+    _elsewhere: Mapping[Identity, Sequence[str]] = field(init=False)
+    """The scopes of a document beside its own."""
+
+    def __post_init__(self) -> None:
+        elsewhere: dict[Identity, list[str]] = {}
+        for namespace, scope in self.scopes.items():
+            for key in scope.verdicts:
+                if key[1] != namespace:
+                    elsewhere.setdefault(key, []).append(namespace)
+        object.__setattr__(self, "_elsewhere", elsewhere)
 
     @property
     def wrong(self) -> set[Identity]:
@@ -61,8 +75,9 @@ class Rendered:
         are those of its own scope: that a policy targets nothing in one namespace says nothing."""
         found = Verdict()
         issues: dict[Issue, None] = {}
-        for namespace, scope in self.scopes.items():
-            if (one := scope.verdicts.get(key)) is not None:
+        for namespace in (key[1], *self._elsewhere.get(key, ())):
+            scope = self.scopes.get(namespace)
+            if scope is not None and (one := scope.verdicts.get(key)) is not None:
                 issues.update(dict.fromkeys(one.errors))
                 found.held |= one.held
                 found.dropped |= one.dropped

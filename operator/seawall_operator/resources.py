@@ -5,7 +5,7 @@ Objects as an API server gives them are plain mappings here; only seawall.policy
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,12 @@ def lean_status(status: Mapping[str, Any]) -> Mapping[str, Any]:
     fields = status.get("fields")
     if not isinstance(fields, list):
         return status
-    content = json.dumps(fields, sort_keys=True).encode()
-    return {**status, "fields": f"sha256:{hashlib.sha256(content).hexdigest()}"}
+    return {**status, "fields": digest(fields) if fields else []}
+
+
+def digest(fields: Sequence[Mapping[str, Any]]) -> str:
+    """Of what an EffectivePolicy lists."""
+    return f"sha256:{hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()}"
 
 
 def resource_version(obj: Object) -> int:

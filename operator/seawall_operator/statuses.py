@@ -11,7 +11,7 @@ from seawall.policy.settings import Values
 from seawall_operator import ancestry, conditions
 from seawall_operator.conditions import Condition
 from seawall_operator.render import CLUSTER, Documents, Rendered
-from seawall_operator.resources import CONTROLLER_NAME, Object, identity, spec_of
+from seawall_operator.resources import CONTROLLER_NAME, Object, digest, identity, spec_of
 from seawall_operator.sidecars import Counts
 from seawall_operator.standing import Standing
 
@@ -51,11 +51,19 @@ class Statuses:
                 return self._policy(obj)
 
     def effective(self, route: Object) -> Desired:
-        """Of the EffectivePolicy of a route."""
-        whole = self._route(route)
+        """Of the EffectivePolicy of a route; with the digest of its fields."""
+        whole, key = self._route(route), identity(route)
+        scope = self._rendered.scopes.get(key[1])
+        if scope is None or key not in scope.routes:
+            return Desired(whole.conditions, {**whole.more, "fields": []})
+        if key not in scope.digests:
+            scope.digests[key] = digest(fields_of(scope.routes[key]))
+        return Desired(whole.conditions, {**whole.more, "fields": scope.digests[key]})
+
+    def fields(self, route: Object) -> list[dict[str, Any]]:
+        """What its EffectivePolicy lists. Much: it is compared by its digest."""
         found = self._effective_route(identity(route))
-        fields = fields_of(found) if found is not None else []
-        return Desired(whole.conditions, {**whole.more, "fields": fields})
+        return fields_of(found) if found is not None else []
 
     def _effective_route(self, key: Identity) -> EffectiveRoute | None:
         scope = self._rendered.scopes.get(key[1])
