@@ -5,6 +5,7 @@ Objects as an API server gives them are plain mappings here; only seawall.policy
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ CATEGORY = "seawall"
 FIELD_MANAGER = "seawall-operator"
 CONTROLLER_NAME = f"{GROUP}/operator"
 """Who writes a policy's status.ancestors (GEP-713)."""
+
+MAX_SHARED = 200
+"""Characters of a text that is likely to be somewhere else too."""
 
 Object = Mapping[str, Any]
 
@@ -64,10 +68,21 @@ def identity(obj: Object) -> Identity:
 def lean(obj: Object) -> Object:
     """What is kept of an object as the API server gives it: not who manages which of its fields, no annotations (where
     kubectl keeps all of it once more), and of the fields that an EffectivePolicy lists only a hash. With thousands of
-    objects these are most of the memory."""
+    objects these are most of the memory; what is left says the same few words again and again."""
     metadata = {name: value for name, value in obj["metadata"].items() if name not in ("managedFields", "annotations")}
     kept = {**obj, "metadata": metadata}
-    return {**kept, "status": lean_status(obj["status"])} if "fields" in (obj.get("status") or {}) else kept
+    if "fields" in (obj.get("status") or {}):
+        kept["status"] = lean_status(obj["status"])
+    return {name: _shared(value) for name, value in kept.items()}
+
+
+def _shared(value: Any) -> Any:
+    """The same, with each text there once."""
+    if isinstance(value, str):
+        return sys.intern(value) if len(value) < MAX_SHARED else value
+    if isinstance(value, dict):
+        return {sys.intern(name): _shared(one) for name, one in value.items()}
+    return [_shared(one) for one in value] if isinstance(value, list) else value
 
 
 def lean_status(status: Mapping[str, Any]) -> Mapping[str, Any]:
