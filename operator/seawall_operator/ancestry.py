@@ -1,6 +1,6 @@
 """What a policy does to each of its targets, and which of its fields another document decides. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,12 +34,13 @@ class Ancestor:
 def ancestors(policy: Object, documents: Documents, rendered: Rendered) -> list[Ancestor]:
     """All targets that are there, in the order of their names."""
     own = identity(policy)[1]
+    paths = _paths(policy, rendered)
     found: dict[tuple[Identity, str], Ancestor] = {}
     for namespace in documents.namespaces if own == CLUSTER else [own]:
         for target, section in _targets(policy, namespace, documents):
             key = target, section
             if key not in found:
-                found[key] = Ancestor(target, section, _lost(policy, target, section, namespace, rendered))
+                found[key] = Ancestor(target, section, _lost(policy, paths, target, section, namespace, rendered))
     return [found[key] for key in sorted(found)]
 
 
@@ -92,16 +93,27 @@ def _targets(policy: Object, namespace: str, documents: Documents) -> Iterator[t
                 yield identity(obj), ""
 
 
-def _lost(policy: Object, target: Identity, section: str, namespace: str, rendered: Rendered) -> dict[str, str]:
+def _paths(policy: Object, rendered: Rendered) -> Mapping[bool, Collection[str]]:
+    """The fields that it would set of a route (True), and of an upstream."""
     spec = spec_of(policy)
     if spec.get("enforcement") == "Shadow" or not rendered.verdict(identity(policy)).accepted:
-        return {}
+        return {True: (), False: ()}
     fields = PolicyFields.model_validate(spec.get(_level(policy), {}), by_alias=True, by_name=False)
-    owned = RouteFields if target[0] == "AgentRoute" else UpstreamFields
-    paths, own = leaves(fields, owned), _source(policy)
+    return {True: leaves(fields, RouteFields), False: leaves(fields, UpstreamFields)}
+
+
+def _lost(
+    policy: Object,
+    paths: Mapping[bool, Collection[str]],
+    target: Identity,
+    section: str,
+    namespace: str,
+    rendered: Rendered,
+) -> dict[str, str]:
+    own, wanted = _source(policy), paths[target[0] == "AgentRoute"]
     lost: dict[str, str] = {}
     for sources in _merged(target, section, namespace, rendered):
-        lost.update({path: sources[path] for path in paths if path in sources and sources[path] != own})
+        lost.update({path: sources[path] for path in wanted if path in sources and sources[path] != own})
     return lost
 
 

@@ -22,8 +22,6 @@ MAX_HEAD = 16 * 1024
 IDLE = 75.0
 """Seconds that a connection may wait without a question."""
 SWEEP = 5.0
-SLICE = 2048
-"""Bytes that are encrypted at a time: OpenSSL keeps as much memory for a connection as it needed at once."""
 
 Handover = Callable[[], asyncio.Protocol]
 
@@ -96,8 +94,7 @@ class Poll(asyncio.Protocol):
         fields |= {} if alive else {"Connection": "close"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         whole = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n{lines}\r\n".encode() + answer.body
-        for start in range(0, len(whole), SLICE):
-            self._transport.write(whole[start : start + SLICE])
+        self._transport.write(whole)
         if not alive:
             self._transport.close()
         elif self._read:
@@ -112,7 +109,8 @@ class Poll(asyncio.Protocol):
         other.data_received(self._read)
 
     def end(self) -> None:
-        self._transport.close()
+        # Who has not read its last answer for so long does not get the rest of it either.
+        (self._transport.abort if self._congested else self._transport.close)()
 
 
 class Polls:
@@ -131,6 +129,9 @@ class Polls:
 
     def connected(self, poll: Poll) -> None:
         loop = asyncio.get_running_loop()
+        if self.closing:
+            # It was in its handshake when all others were told.
+            loop.call_soon(poll.end)
         poll.since = loop.time()
         self._open.add(poll)
         if self._timer is None:

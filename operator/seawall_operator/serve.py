@@ -4,15 +4,15 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from seawall_operator.bundles import BundleService
 from seawall_operator.polling import Polls
+from seawall_operator.tls import Secured
 
-HANDSHAKE = 10.0
-"""Seconds."""
 BACKLOG = 1024
 """Thousands of sidecars come back at once when a replica has gone."""
 
@@ -40,9 +40,9 @@ async def listen(
     await runner.setup()
     assert runner.server is not None
     polls = Polls(bundles, runner.server) if bundles is not None else None
-    server = await asyncio.get_running_loop().create_server(
-        polls or runner.server, host, port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=HANDSHAKE if tls else None
-    )
+    made: Callable[[], asyncio.BaseProtocol] = polls or runner.server
+    secured = made if tls is None else partial(Secured, tls, made)
+    server = await asyncio.get_running_loop().create_server(secured, host, port, backlog=BACKLOG)
 
     async def close() -> None:
         server.close()
