@@ -19,7 +19,7 @@ from seawall_operator.known import Known, Listeners
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import Moment, Stored
-from seawall_operator.render import CLUSTER, Documents, Rendered, render
+from seawall_operator.render import CLUSTER, DEFAULT_PROFILE, Documents, Rendered, render
 from seawall_operator.resources import RESOURCES, WRITTEN_BY_USERS, Object, identity, spec_of
 from seawall_operator.shelf import Served, Shelf
 from seawall_operator.sidecars import SEEN_SECONDS, Counts, Key, Report, Sidecars
@@ -50,7 +50,7 @@ class Control:
         self._kube = kube
         self._home = home
         self._meters = meters
-        self._known = Known(Listeners(self._mark, self._restated, self._forget_about))
+        self._known = Known(Listeners(self._mark, self._restated, lambda key: self.writer.forget(key)))
         self._rendered = Rendered({})
         self._bundles: dict[str, tuple[Bundle, ...]] = {}
         self._compiling = False
@@ -98,8 +98,9 @@ class Control:
 
     async def load(self) -> None:
         """Read everything; what is missing then is gone. Raises ApiError."""
+        since = self._known.sequence
         for kind in RESOURCES if self.writer.leads else WRITTEN_BY_USERS:
-            missed = await self._known.listed(kind, self._kube.pages(kind))
+            missed = await self._known.listed(kind, self._kube.pages(kind), since)
             if missed and self.shelf.ready.is_set():
                 self._meters.missed(kind, missed)
                 log.warning("the watch of %s had missed %d changes", kind, missed)
@@ -169,9 +170,6 @@ class Control:
         """Nothing to compile, but somebody may have changed what the operator says there."""
         self.writer.marks.add([key[1]])
 
-    def _forget_about(self, key: Identity) -> None:
-        self.writer.forget(key)
-
     async def _begin(self) -> None:
         """To write, whenever it is elected."""
         while True:
@@ -186,6 +184,7 @@ class Control:
             if not self._elected.is_set():
                 continue
             self._elected.clear()
+            self._levels.clear()
             self._unheard = words(self._known.documents)
             if self._hearing is not None:
                 self._hearing.cancel()
@@ -295,8 +294,10 @@ class Control:
                 self._meters.stale(kind, self._known.stale(kind, standing.now))
 
     def _unknown(self, namespace: str, profile: str) -> Served:
-        """A namespace without documents has a bundle without routes. A profile that is not there has that of the
-        namespace: a pod may be older than its profile's end."""
+        """A namespace without documents has a bundle without routes. A profile that is not there has that of pods
+        without one: a pod may be older than its profile's end."""
+        if profile != DEFAULT_PROFILE:
+            return self.shelf.of((namespace, DEFAULT_PROFILE))
         scope = self._rendered.scopes.get(namespace)
         policy = scope.policy if scope is not None else EffectivePolicy({}, (), "")
         made = bundle(namespace, profile, self._known.sequence, policy)

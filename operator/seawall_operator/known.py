@@ -88,22 +88,28 @@ class Known:
         if key[0] not in WRITTEN_BY_USERS and self.documents.get(key) is not None:
             self._take_away(key)
 
-    async def listed(self, kind: str, pages: Pages) -> int:
-        """All objects of a kind; the number of changes that no watch had told of."""
+    async def listed(self, kind: str, pages: Pages, since: int = 0) -> int:
+        """All objects of a kind; the number of changes that no watch had told of. `since`: the sequence before the list
+        was asked for. A list that is older shows that the cluster was set back, as by a restored backup, and is right.
+        """
         items: Sequence[Mapping[str, Any]]
         there: set[Identity] = set()
         missed = version = 0
-        async for items, version in pages:  # noqa: B007 - that of the last page
+        set_back = False
+        async for items, version in pages:
+            if 0 < version < since and not set_back:
+                set_back = True
+                self.sequence, self._gone, self._gone_before, self._owed = version, {}, {}, {}
             for number, item in enumerate(items):
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
                 obj: Object = lean({**item, "kind": kind})
                 there.add(identity(obj))
-                missed += self._read(obj)
+                missed += self._read(obj, set_back=set_back)
         self.sequence = max(self.sequence, version)
         for known in [one for one in self.documents if one["kind"] == kind]:
             # What was made after the list is not in it.
-            if identity(known) not in there and resource_version(known) <= version:
+            if identity(known) not in there and (resource_version(known) <= version or set_back):
                 missed += 1
                 self._take_away(identity(known))
         return missed
@@ -112,10 +118,11 @@ class Known:
         """What went while the list before this one was read need not be remembered any more."""
         self._gone, self._gone_before = {}, self._gone
 
-    def _read(self, obj: Object) -> bool:
+    def _read(self, obj: Object, *, set_back: bool) -> bool:
         """Of a list. Whether it is news."""
         known = self.documents.get(identity(obj))
-        if self._is_gone(obj) or (known is not None and resource_version(known) >= resource_version(obj)):
+        newer = known is None or resource_version(known) < resource_version(obj) or set_back
+        if not newer or self._is_gone(obj):
             return False
         self._put(obj)
         return known is None or decides(known) != decides(obj)

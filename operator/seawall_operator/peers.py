@@ -51,6 +51,8 @@ class Outbox:
         self._leader = leader
         self._reports: dict[tuple[Key, str], Report] = {}
         self._any = asyncio.Event()
+        self._cut_off = False
+        self._trusted: tuple[str, ssl.SSLContext] | None = None
 
     def put(self, key: Key, pod: str, report: Report) -> None:
         if len(self._reports) < MAX_REPORTS or (key, pod) in self._reports:
@@ -92,16 +94,24 @@ class Outbox:
         rows = [[*key, pod, r.running, r.refused, r.error, now - r.at] for (key, pod), r in reports]
         try:
             token = (await asyncio.to_thread(self._peering.token_file.read_text)).strip()
-            trust = ssl.create_default_context(cadata=self._peering.authority() or None)
             headers = {"Authorization": f"Bearer {token}"}
-            async with session.post(
-                f"{address}/v1/reports", json=rows, headers=headers, ssl=trust, server_hostname=self._peering.name
-            ) as answer:
+            url, name = f"{address}/v1/reports", self._peering.name
+            async with session.post(url, json=rows, headers=headers, ssl=self._trust(), server_hostname=name) as answer:
                 answer.raise_for_status()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            log.warning("%d reports were not passed on to %s: %s", len(rows), address, error or type(error).__name__)
+            if not self._cut_off:
+                log.warning("reports are not passed on to %s for now: %s", address, error or type(error).__name__)
+            self._cut_off = True
             return False
+        self._cut_off = False
         return True
+
+    def _trust(self) -> ssl.SSLContext:
+        """The same one for the same authority: the connection is used again."""
+        authority = self._peering.authority()
+        if self._trusted is None or self._trusted[0] != authority:
+            self._trusted = authority, ssl.create_default_context(cadata=authority or None)
+        return self._trusted[1]
 
 
 class Inbox:

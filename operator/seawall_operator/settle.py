@@ -5,15 +5,17 @@ accepted last, or left out where there is none. Where a change breaks a document
 that gives way. Without errors the outcome does not depend on the past: it is what a compile from scratch gives.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from seawall.policy import EffectivePolicy, Issue, evaluate, load_objects
 from seawall.policy.documents import Identity
 from seawall_operator.references import DeadRef, without_dead_refs
 from seawall_operator.resources import Object, identity, spec_of
 
-WORK = 10_000
+T = TypeVar("T")
+WORK = 5_000
 """Documents that are looked at, each time over, before the changes of a scope are not told apart any more: what one
 namespace gets wrong must not keep the others waiting."""
 _ENTANGLED = Issue(
@@ -104,41 +106,47 @@ class _Settling:
             self._give_way(errors)
 
     def _give_way(self, errors: Mapping[Identity, list[Issue]]) -> None:
-        all_of_them = [issue for issues in errors.values() for issue in issues]
         if self._changed and self._work <= 0:
             for key in list(self._changed):
-                self._blame(key, errors.get(key) or [_ENTANGLED, *all_of_them])
+                self._blame(key, errors.get(key) or [_ENTANGLED, *_flat(errors.values())])
             return
-        innocent = [key for key in errors if key not in self._changed]
-        culprits = self._culprits(innocent) if self._changed and innocent else []
-        for some in culprits:
-            issues = [issue for key in innocent for issue in errors[key]]
-            for key in some:
-                self._blame(key, issues if len(some) == 1 else [_ENTANGLED, *issues])
-        if not culprits:
-            for key, issues in errors.items():
-                self._blame(key, issues)
+        innocent = {key: issues for key, issues in errors.items() if key not in self._changed}
+        blamed = (self._named(innocent) or self._found(innocent)) if self._changed and innocent else {}
+        for key, issues in (blamed or errors).items():
+            self._blame(key, issues)
 
-    def _culprits(self, innocent: Sequence[Identity]) -> list[list[Identity]]:
+    def _named(self, innocent: Mapping[Identity, list[Issue]]) -> dict[Identity, list[Issue]]:
+        """Of the changes that each contradiction itself names, the youngest, with what names it; none where things are
+        not good without these."""
+        order = {key: number for number, key in enumerate(self._changed)}
+        found: dict[Identity, list[Issue]] = {}
+        for issue in _flat(innocent.values()):
+            among = [key for file in issue.others if (key := self._files.get(file)) in order]
+            for key in sorted((key for key in among if key is not None), key=order.__getitem__)[-1:]:
+                found.setdefault(key, []).append(issue)
+        return found if found and self._good_without(found, innocent) else {}
+
+    def _found(self, innocent: Mapping[Identity, list[Issue]]) -> dict[Identity, list[Issue]]:
         """The changes without which the documents that did not change are good again; none where they are not. Changes
         are let in again by halves, the oldest documents first, as long as nothing breaks: few evaluations find a few
         culprits among many. Several together could not be told apart in time."""
         if not self._good_without(self._changed, innocent):
-            return []
-        out: list[list[Identity]] = []
+            return {}
+        issues = list(_flat(innocent.values()))
+        out: dict[Identity, list[Issue]] = {}
         waiting = [list(self._changed)]
         while waiting:
             some = waiting.pop()
-            if self._work > 0 and self._good_without(_flat([*out, *waiting]), innocent):
+            if self._work > 0 and self._good_without([*out, *_flat(waiting)], innocent):
                 continue
             if len(some) == 1 or self._work <= 0:
-                out.append(some)
+                out |= dict.fromkeys(some, issues if len(some) == 1 else [_ENTANGLED, *issues])
             else:
                 half = len(some) // 2
                 waiting += [some[half:], some[:half]]
         return out
 
-    def _good_without(self, changed: Iterable[Identity], innocent: Sequence[Identity]) -> bool:
+    def _good_without(self, changed: Iterable[Identity], innocent: Iterable[Identity]) -> bool:
         before = dict(self._used)
         for key in changed:
             self._replace(key)
@@ -191,8 +199,8 @@ class _Settling:
         return errors, loaded.policy, warnings
 
 
-def _flat(groups: Iterable[Iterable[Identity]]) -> list[Identity]:
-    return [key for group in groups for key in group]
+def _flat(groups: Iterable[Iterable[T]]) -> Iterator[T]:
+    return (one for group in groups for one in group)
 
 
 def _file(key: Identity) -> str:

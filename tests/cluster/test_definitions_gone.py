@@ -7,13 +7,13 @@ from ssl import create_default_context
 
 import httpx
 import pytest
+from helm import CRDS
 from kube import Cluster, cluster
 from kube_objects import route, upstream
 from kube_world import seconds_until
 from operating import operating
 from polling import Pod, apply, kubectl, maker, wait_for
 
-from conftest import CRDS
 from seawall.policy.bundle import unpack
 
 
@@ -28,7 +28,7 @@ def alone() -> Iterator[Cluster]:
 
 
 def defined(kube: Cluster) -> None:
-    kube.kubectl("apply", "--server-side", "-f", str(CRDS))
+    kube.kubectl("apply", "--server-side", "-f", str(CRDS / "templates"))
     kube.kubectl("wait", "--for=condition=Established", "crd", "-l", "!none", "--timeout=20s")
 
 

@@ -35,6 +35,7 @@ class Server(Kube):
 @pytest.fixture
 async def replica(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Control, Server]]:
     monkeypatch.setattr(control, "FIRST_RELIST", 0.2)
+    monkeypatch.setattr(control, "RELIST", 0.2)
     server = Server()
     yield Control(server, Meters()), server
 
@@ -62,6 +63,7 @@ async def test_a_replica_that_missed_an_edit_goes_on_with_what_the_leading_one_g
             (12, {"retry": {"attempts": 3}, **LONG}),
         )
     )  # fmt: skip
+    server.items = {"Upstream": [upstream()], "ResiliencePolicy": [CUT], "AgentRoute": [first]}
     for obj in (upstream(), CUT, first):
         one.observe(obj)
     running = asyncio.create_task(one.run())
@@ -70,12 +72,11 @@ async def test_a_replica_that_missed_an_edit_goes_on_with_what_the_leading_one_g
     documents = Documents([upstream(), CUT, second])
     seen = render(documents).accepted
     (kept,) = config_maps.accepted("team", "seawall", documents, seen)
-    server.items = {
-        "Upstream": [upstream()], "ResiliencePolicy": [CUT], "AgentRoute": [wrong], "ConfigMap": [kept.body()],
-    }  # fmt: skip
+    server.items["AgentRoute"] = [wrong]
     one.observe(wrong)
     await until(lambda: not one.snapshot()[1].verdict(identity(wrong)).accepted)
     assert attempts(one) == 1
+    server.items["ConfigMap"] = [kept.body()]
     await until(lambda: attempts(one) == 2)
     assert one.snapshot()[1].verdict(identity(wrong)).held
     running.cancel()

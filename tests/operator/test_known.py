@@ -83,6 +83,19 @@ async def test_a_list_says_what_no_watch_had_told_of(known: Watched) -> None:
     assert await known.listed("Upstream", pages(16)) == 0 and len(known.documents) == 2
 
 
+async def test_a_cluster_that_was_set_back_is_right_whatever_was_known(known: Watched) -> None:
+    known.observe(at(route(path="/after"), 90))
+    known.observe(at(route("made-after"), 95))
+    known.observe(at(route("deleted-after"), 97), deleted=True)
+    backup = [at(route(), 40), at(route("deleted-after"), 41)]
+    assert await known.listed("AgentRoute", pages(50, backup), since=97) == 3
+    assert known.documents.get(CHAT) == at(route(), 40) and known.sequence == 50
+    assert {obj["metadata"]["name"] for obj in known.documents} == {"chat", "deleted-after"}
+    # And from there on as ever.
+    assert known.observe(at(route(path="/next"), 51))
+    assert await known.listed("AgentRoute", pages(52, [*backup[1:], at(route(path="/next"), 51)]), since=51) == 0
+
+
 def test_an_answer_to_what_was_written_does_not_bring_back_what_went_meanwhile(known: Watched) -> None:
     known.observe(at(route(), 7))
     known.observe(at(route(), 9), deleted=True)

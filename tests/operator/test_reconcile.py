@@ -14,6 +14,7 @@ from seawall_operator import config_maps
 from seawall_operator.reconcile import COUNT_SECONDS, Apply, Delete
 from seawall_operator.resources import identity
 from seawall_operator.sidecar_container import BUNDLE_FILE
+from seawall_operator.sidecars import SEEN_SECONDS
 
 
 def test_without_sidecars_a_good_route_is_programmed_and_says_that_there_are_none() -> None:
@@ -43,6 +44,19 @@ def test_programmed_waits_for_the_word_of_every_sidecar() -> None:
     world.report("p2", world.revision())
     world.step()
     assert world.conditions("AgentRoute", "chat")["Programmed"] == ("True", "Programmed")
+
+
+def test_who_is_silent_for_a_minute_is_not_waited_for_any_longer() -> None:
+    world = Simulated(upstream(), route())
+    world.step()
+    world.report("p1", "an older one")
+    world.step()
+    world.now += SEEN_SECONDS
+    world.step()
+    assert world.conditions("AgentRoute", "chat")["Programmed"] == ("False", "Pending")
+    world.now += 0.1
+    world.step()
+    assert world.conditions("AgentRoute", "chat")["Programmed"] == ("True", "NoSidecars")
 
 
 def test_a_refusal_is_a_condition_with_the_sidecar_s_own_words_and_an_event() -> None:
