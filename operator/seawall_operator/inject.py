@@ -11,7 +11,7 @@ from typing import Any
 
 from seawall_operator.render import DEFAULT_PROFILE
 from seawall_operator.resources import Object, spec_of
-from seawall_operator.sidecar_container import CONTAINER, DATA, Injection, container, volumes
+from seawall_operator.sidecar_container import ADMIN, CONTAINER, DATA, Injection, container, volumes
 
 INJECT = "seawall.dev/inject"
 """The label that asks for a sidecar (`enabled`), or for none whatever a profile selects (`disabled`)."""
@@ -25,6 +25,11 @@ PATHS: Mapping[str, str] = {
 }
 """What is set where a profile names no variables: those of SDKs that read them, at the paths of the built-in policy."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_DIRECT = (
+    "seawall: the pod reaches the world through {}, and the sidecar only where an Upstream says "
+    "`proxy: {{mode: Environment}}`; there is none in this namespace yet"
+)
 _LOOPBACK = "127.0.0.1,localhost"
 
 Step = dict[str, Any]
@@ -62,10 +67,20 @@ def inject(pod: Object, namespace: str, name: str, profile: Object | None, injec
     if (spec.get("os") or {}).get("name") == "windows":
         patch.warnings.append("seawall: no sidecar, since the pod runs on Windows")
         return patch
+    if taken := _taken(spec):
+        patch.warnings.append(f"seawall: no sidecar, since {taken}")
+        return patch
     wanted = spec_of(profile) if profile is not None else {}
     _volumes(spec, name, patch)
-    _sidecar(spec, namespace, name, wanted, injection, patch)
     chosen = set(wanted.get("containers") or ())
+    proxies = _proxies([one for one in spec.get("containers") or () if not chosen or one.get("name") in chosen])
+    if not _has_sidecar(spec):
+        if proxies and injection.paths is None:
+            patch.warnings.append(_DIRECT.format(proxies[0]["name"]))
+        grace = spec.get("terminationGracePeriodSeconds", 30)
+        made = container(namespace, name, wanted, injection, grace, proxies)
+        # Behind the pod's own init containers: those that need the network before are none of its business.
+        _append("/spec/initContainers", spec.get("initContainers"), [made], patch)
     for index, agent in enumerate(spec.get("containers") or ()):
         if not chosen or agent.get("name") in chosen:
             _variables(f"/spec/containers/{index}", agent, _base_urls(wanted, injection), patch)
@@ -73,6 +88,21 @@ def inject(pod: Object, namespace: str, name: str, profile: Object | None, injec
         patch.warnings.append(f"seawall: SidecarProfile {name} names container {missing}, which the pod has not")
     _annotation(pod, name, patch)
     return patch
+
+
+def _taken(spec: Object) -> str:
+    """What in the pod is in the sidecar's place already: beside it one of the two would not start. "": nothing, or the
+    sidecar itself."""
+    containers = list(spec.get("containers") or ())
+    first = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") != "Always"]
+    if any(one.get("name") == CONTAINER for one in (*first, *containers)):
+        return f"the pod has a container of its own named {CONTAINER}"
+    beside = [one for one in spec.get("initContainers") or () if one not in first]
+    for one in (*beside, *containers):
+        ports = {port.get("containerPort") for port in one.get("ports") or () if port.get("protocol") != "UDP"}
+        if one.get("name") != CONTAINER and (both := sorted(ports & {DATA, ADMIN})):
+            return f"container {one.get('name')} has port {both[0]}, where it would listen"
+    return ""
 
 
 def _base_urls(wanted: Object, injection: Injection) -> dict[str, str]:
@@ -90,18 +120,30 @@ def _base_urls(wanted: Object, injection: Injection) -> dict[str, str]:
 
 def _volumes(spec: Object, profile: str, patch: Patch) -> None:
     there = {one.get("name") for one in spec.get("volumes") or ()}
-    missing = [one for one in volumes(profile) if one["name"] not in there]
+    wanted = volumes(profile)
+    missing = [one for one in wanted if one["name"] not in there]
+    if not _has_sidecar(spec):
+        for name in [one["name"] for one in wanted if one["name"] in there]:
+            patch.warnings.append(f"seawall: the sidecar uses the pod's own volume {name}, whatever that holds")
     _append("/spec/volumes", spec.get("volumes"), missing, patch)
 
 
-def _sidecar(spec: Object, namespace: str, name: str, wanted: Object, injection: Injection, patch: Patch) -> None:
-    everyone = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    if any(one.get("name") == CONTAINER for one in everyone):
-        return
-    grace = spec.get("terminationGracePeriodSeconds", 30)
-    made = container(namespace, name, wanted, injection, grace)
-    # Behind the pod's own init containers: those that need the network before are none of its business.
-    _append("/spec/initContainers", spec.get("initContainers"), [made], patch)
+def _proxies(agents: Iterable[Object]) -> list[Object]:
+    """How the first of the agents that says so reaches the world."""
+    for agent in agents:
+        # What is made of the container's other variables means nothing elsewhere.
+        found = [
+            one
+            for one in agent.get("env") or ()
+            if str(one.get("name")).upper() in _PASSED_ON and "$(" not in str(one.get("value"))
+        ]
+        if any(one["name"].upper() in _PROXIES for one in found):
+            return found
+    return []
+
+
+def _has_sidecar(spec: Object) -> bool:
+    return any(one.get("name") == CONTAINER for one in spec.get("initContainers") or ())
 
 
 def _variables(at: str, agent: Object, urls: Mapping[str, str], patch: Patch) -> None:

@@ -4,7 +4,7 @@ It holds to Pod Security's `restricted`. Agents reach the data port on the loopb
 their own; actions only a socket in a volume that no other container has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +54,11 @@ def volumes(profile: str) -> list[dict[str, Any]]:
     ]
 
 
-def container(namespace: str, profile: str, wanted: Object, injection: Injection, grace: int) -> dict[str, Any]:
-    """`wanted`: the profile's spec. `grace`: the pod's, in seconds; streams may take all but the last of it."""
+def container(
+    namespace: str, profile: str, wanted: Object, injection: Injection, grace: int, env: Sequence[Object] = ()
+) -> dict[str, Any]:
+    """`wanted`: the profile's spec. `grace`: the pod's, in seconds; streams may take all but the last of it. `env`:
+    what an upstream's `proxy.mode: Environment` is to find."""
     return {
         "name": CONTAINER,
         "image": wanted.get("image") or injection.image,
@@ -73,6 +76,7 @@ def container(namespace: str, profile: str, wanted: Object, injection: Injection
             f"--state={_STATE}",
             f"--bundle={_BUNDLE}/{BUNDLE_FILE}",
         ],
+        **({"env": list(env)} if env else {}),
         "ports": [{"name": "seawall-admin", "containerPort": ADMIN, "protocol": "TCP"}],
         "resources": _resources(wanted.get("resources") or {}),
         # Any policy will do, pass-through too: an agent must start without the operator.

@@ -107,7 +107,7 @@ def test_the_way_to_the_sidecar_leads_through_no_proxy() -> None:
     assert env(after)["NO_PROXY"] == ".internal,127.0.0.1,localhost" and "no_proxy" not in env(after)
     elsewhere = {"name": "NO_PROXY", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
     _, patch = patched(pod({"name": "agent", "env": [*proxied, elsewhere]}))
-    assert "must hold 127.0.0.1" in patch.warnings[0]
+    assert "must hold 127.0.0.1" in patch.warnings[-1]
 
 
 def test_only_paths_that_something_answers_are_set_unless_the_profile_says_so() -> None:
@@ -134,6 +134,65 @@ def test_a_profile_chooses_containers_image_and_resources() -> None:
 def test_a_pod_that_cannot_have_one_is_left_as_it_is_with_a_warning(spec: dict[str, Any]) -> None:
     after, patch = patched(pod(**spec))
     assert after == pod(**spec) and len(patch.warnings) == 1
+
+
+TAKEN: list[dict[str, Any]] = [
+    {"containers": [{"name": "agent", "ports": [{"containerPort": 8080}, {"containerPort": 4100}]}]},
+    {"containers": [{"name": "agent", "ports": [{"containerPort": 4101, "protocol": "TCP"}]}]},
+    {"containers": [{"name": "seawall"}]},
+    {"containers": [{"name": "agent"}], "initContainers": [{"name": "seawall"}]},
+    {"containers": [{"name": "agent"}],
+     "initContainers": [{"name": "mesh", "restartPolicy": "Always", "ports": [{"containerPort": 4100}]}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", TAKEN)
+def test_beside_what_has_its_name_or_its_ports_nothing_would_start_so_it_stays_away(spec: dict[str, Any]) -> None:
+    before = {"metadata": {"name": "p"}, "spec": spec}
+    after, patch = patched(before)
+    assert after == before and len(patch.warnings) == 1 and "no sidecar" in patch.warnings[0]
+
+
+def test_ports_of_another_protocol_or_of_what_ends_before_are_in_nobodys_way() -> None:
+    udp = {"name": "agent", "ports": [{"containerPort": 4100, "protocol": "UDP"}]}
+    after, patch = patched(pod(udp, initContainers=[{"name": "first", "ports": [{"containerPort": 4100}]}]))
+    assert sidecar(after) and patch.warnings == []
+
+
+def test_it_starts_behind_all_that_the_pod_starts_first_sidecars_of_others_too() -> None:
+    mesh = {"name": "mesh", "restartPolicy": "Always"}
+    after, _ = patched(pod(initContainers=[{"name": "first"}, mesh, {"name": "migrate"}]))
+    assert [one["name"] for one in after["spec"]["initContainers"]] == ["first", "mesh", "migrate", "seawall"]
+
+
+def test_a_volume_of_the_pod_that_is_named_alike_is_used_with_a_warning_and_only_the_first_time() -> None:
+    after, patch = patched(pod(volumes=[{"name": "seawall-state", "emptyDir": {}}]))
+    assert [one["name"] for one in after["spec"]["volumes"]].count("seawall-state") == 1
+    assert "the pod's own volume seawall-state" in patch.warnings[0]
+    assert inject(after, "team", "default", None, INJECTION).warnings == []
+
+
+def test_the_pod_s_way_to_the_world_is_the_sidecar_s_too_where_an_upstream_asks_for_it() -> None:
+    proxied = [
+        {"name": "HTTPS_PROXY", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        {"name": "no_proxy", "value": ".internal"},
+        {"name": "HTTP_PROXY", "value": "http://$(NODE):3128"},
+        {"name": "OTHER", "value": "x"},
+    ]
+    with_routes = Injection("i", "https://o", frozenset({"/openai/v1"}))
+    after, patch = patched(pod({"name": "agent", "env": proxied}), injection=with_routes)
+    assert sidecar(after)["env"] == proxied[:2] and patch.warnings == []
+    _, patch = patched(pod({"name": "agent", "env": proxied}))
+    assert "mode: Environment" in patch.warnings[0]
+    assert "env" not in sidecar(patched(pod())[0])
+
+
+def test_a_pod_that_is_to_be_named_yet_and_mounts_no_token_gets_one_that_has_its_own() -> None:
+    one = pod(automountServiceAccountToken=False)
+    one["metadata"] = {"generateName": "job-"}
+    after, _ = patched(one)
+    token = after["spec"]["volumes"][1]["projected"]["sources"][0]["serviceAccountToken"]
+    assert token["audience"] == "seawall-operator" and after["metadata"]["annotations"] == {INJECTED: "default"}
 
 
 def test_streams_may_take_the_pod_s_grace_period() -> None:
