@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seawall.policy import Issue
-from seawall_operator.settle import DeadRef, Verdict
+from seawall_operator.references import DeadRef
+from seawall_operator.settle import Verdict
 from seawall_operator.sidecars import Counts
 
 Status = Literal["True", "False", "Unknown"]
@@ -61,7 +62,7 @@ def programmed(verdict: Verdict, counts: Counts, *, in_effect: bool = True, used
     if not counts.total:
         return found("True", "NoSidecars", "No sidecar was seen in the last 60 s; the next one starts with it.")
     if counts.rejected:
-        message = f"{counts.rejected} of {counts.total} sidecars refused it: {counts.error}"
+        message = f"{counts.rejected} of {counts.total} sidecars refused it: {_printable(counts.error)}"
         return found("False", "Rejected", message)
     if counts.stale:
         return found("False", "Pending", f"{counts.synced} sidecars run it.")
@@ -139,6 +140,11 @@ def told(issue: Issue) -> str:
 def _name(ref: DeadRef) -> str:
     kind, namespace, name = ref.upstream
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def _printable(text: str) -> str:
+    """A sidecar's words end in people's terminals, and a pod may say that it is one."""
+    return "".join(one if one.isprintable() else "�" for one in text)
 
 
 def _cut(text: str) -> str:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from seawall.policy import EffectivePolicy, EffectiveRoute, Issue
 from seawall.policy.bundle import Bundle, bundle
 from seawall.policy.documents import Identity
+from seawall_operator.references import backend
 from seawall_operator.resources import RESOURCES, Object, created, identity, spec_of
-from seawall_operator.settle import Settled, Verdict, backend, settle
+from seawall_operator.settle import Settled, Verdict, settle
 
 DEFAULT_PROFILE = "default"
 """Of pods that are injected by their own label, in a namespace that has no profile of that name."""
@@ -33,6 +34,7 @@ class Scope:
     policy: EffectivePolicy
     verdicts: Mapping[Identity, Verdict]
     profiles: tuple[str, ...]
+    bug: Exception | None = None
 
     @property
     def routes(self) -> Mapping[Identity, EffectiveRoute]:
@@ -48,6 +50,11 @@ class Rendered:
     scopes: Mapping[str, Scope]
     """By namespace; CLUSTER is among them."""
     accepted: Mapping[Identity, Object] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> set[Identity]:
+        """Documents that are not accepted everywhere."""
+        return {key for scope in self.scopes.values() for key, one in scope.verdicts.items() if not one.accepted}
 
     def verdict(self, key: Identity) -> Verdict:
         """Over all scopes that a document is in: a document of the cluster is accepted where it is everywhere. Warnings
@@ -190,12 +197,12 @@ def _scope(namespace: str, settled: Settled, documents: Documents) -> Scope:
     policy = replace(settled.policy, routes=routes, upstreams=upstreams)
     named = [profile["metadata"]["name"] for profile in documents.of(namespace, "SidecarProfile")]
     profiles = () if namespace == CLUSTER else tuple(sorted({DEFAULT_PROFILE, *named}))
-    return Scope(namespace, policy, settled.verdicts, profiles)
+    return Scope(namespace, policy, settled.verdicts, profiles, settled.bug)
 
 
 def _accepted(documents: Documents, rendered: Rendered, before: Mapping[Identity, Object]) -> dict[Identity, Object]:
     result: dict[Identity, Object] = {}
-    wrong = {key for scope in rendered.scopes.values() for key, one in scope.verdicts.items() if not one.accepted}
+    wrong = rendered.wrong
     for obj in documents:
         key = identity(obj)
         version = before.get(key) if key in wrong else obj

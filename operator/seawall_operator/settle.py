@@ -5,24 +5,34 @@ accepted last, or left out where there is none. Where a change breaks a document
 that gives way. Without errors the outcome does not depend on the past: it is what a compile from scratch gives.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from seawall.policy import EffectivePolicy, Issue, evaluate, load_objects
-from seawall.policy.documents import DEFAULT_NAMESPACE, Identity
+from seawall.policy.documents import Identity
+from seawall_operator.references import DeadRef, without_dead_refs
 from seawall_operator.resources import Object, identity, spec_of
 
-_MAX_ROUNDS = 1000
-"""Each round takes a version of a document away, so that there is an end; this one is for bugs."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadRef:
-    """A reference of a rule that leads nowhere. `rule_gone`: it was the last one, so that the rule answers nothing."""
-
-    rule: int
-    upstream: Identity
-    rule_gone: bool
+T = TypeVar("T")
+WORK = 5_000
+"""Documents that are looked at, each time over, before the changes of a scope are not told apart any more: what one
+namespace gets wrong must not keep the others waiting."""
+_ENTANGLED = Issue(
+    "error",
+    "",
+    0,
+    "",
+    "there are errors in this namespace of which it could not be told in time which edit makes them",
+    "mend the documents whose message names a field, or apply fewer edits at a time",
+)
+_BUG = Issue(
+    "error",
+    "",
+    0,
+    "",
+    "an error of the operator's own: it cannot tell what holds with the edits of this namespace; see its log",
+)
 
 
 @dataclass(slots=True)
@@ -47,12 +57,31 @@ class Settled:
     policy: EffectivePolicy
     verdicts: Mapping[Identity, Verdict]
     used: Mapping[Identity, Object]
+    bug: Exception | None = None
+    """Of this program, where it could not find out; then nothing is in it that was not accepted before."""
 
 
 def settle(objects: Sequence[Object], accepted: Mapping[Identity, Object]) -> Settled:
     """`accepted`: the last version of each document that was good. Documents that are not among the objects any more do
     not count, whatever `accepted` holds."""
-    return _Settling(objects, accepted).run()
+    try:
+        return _Settling(objects, accepted).run()
+    except Exception as bug:  # noqa: BLE001 - it is in what comes out
+        # A document that the compiler fails over must not end the operator, for everybody, each time that it starts.
+        return _without_changes(objects, accepted, bug)
+
+
+def _without_changes(objects: Sequence[Object], accepted: Mapping[Identity, Object], bug: Exception) -> Settled:
+    last = {key: accepted[key] for obj in objects if (key := identity(obj)) in accepted}
+    settled = _Settling(list(last.values()), accepted).run()
+    issue = replace(_BUG, message=f"{_BUG.message} ({type(bug).__name__})")
+    verdicts = {}
+    for obj in objects:
+        key = identity(obj)
+        held = key in settled.used
+        same = held and spec_of(settled.used[key]) == spec_of(obj)
+        verdicts[key] = settled.verdicts[key] if same else Verdict([issue], held=held, dropped=not held)
+    return Settled(settled.policy, verdicts, settled.used, bug)
 
 
 class _Settling:
@@ -60,41 +89,64 @@ class _Settling:
         self._used = {identity(obj): obj for obj in objects}
         self._accepted = {key: accepted[key] for key in self._used if key in accepted}
         self._verdicts = {key: Verdict() for key in self._used}
+        self._work = WORK
         self._files = {_file(key): key for key in self._used}
         # Nothing was accepted yet: a compile from scratch, in which no document is newer than another.
         self._changed = [key for key in self._used if self._is_changed(key)] if self._accepted else []
 
     def run(self) -> Settled:
-        for number in range(_MAX_ROUNDS):
+        while True:
             errors, policy, warnings = self._evaluate()
             if policy is not None:
                 for key, found in warnings.items():
                     self._verdicts[key].warnings = found
                 return Settled(policy, self._verdicts, self._used)
-            assert errors, f"no document is to blame in round {number}"
+            # Each round takes a version of a document away, so that there is an end.
+            assert errors, "no document is to blame"
             self._give_way(errors)
-        raise AssertionError("settling does not end")
 
     def _give_way(self, errors: Mapping[Identity, list[Issue]]) -> None:
-        innocent = [key for key in errors if key not in self._changed]
-        if self._changed and innocent:
-            culprits = self._culprits(innocent)
-            if culprits:
-                issues = [issue for key in innocent for issue in errors[key]]
-                for key in culprits:
-                    self._blame(key, issues)
-                return
-        for key, issues in errors.items():
+        if self._changed and self._work <= 0:
+            for key in list(self._changed):
+                self._blame(key, errors.get(key) or [_ENTANGLED, *_flat(errors.values())])
+            return
+        innocent = {key: issues for key, issues in errors.items() if key not in self._changed}
+        blamed = (self._named(innocent) or self._found(innocent)) if self._changed and innocent else {}
+        for key, issues in (blamed or errors).items():
             self._blame(key, issues)
 
-    def _culprits(self, innocent: Sequence[Identity]) -> list[Identity]:
-        """The changes without which the documents that did not change are good again: one alone, or else all."""
-        for key in self._changed:
-            if self._good_without([key], innocent):
-                return [key]
-        return list(self._changed) if self._good_without(self._changed, innocent) else []
+    def _named(self, innocent: Mapping[Identity, list[Issue]]) -> dict[Identity, list[Issue]]:
+        """Of the changes that each contradiction itself names, the youngest, with what names it; none where things are
+        not good without these."""
+        order = {key: number for number, key in enumerate(self._changed)}
+        found: dict[Identity, list[Issue]] = {}
+        for issue in _flat(innocent.values()):
+            among = [key for file in issue.others if (key := self._files.get(file)) in order]
+            for key in sorted((key for key in among if key is not None), key=order.__getitem__)[-1:]:
+                found.setdefault(key, []).append(issue)
+        return found if found and self._good_without(found, innocent) else {}
 
-    def _good_without(self, changed: Iterable[Identity], innocent: Sequence[Identity]) -> bool:
+    def _found(self, innocent: Mapping[Identity, list[Issue]]) -> dict[Identity, list[Issue]]:
+        """The changes without which the documents that did not change are good again; none where they are not. Changes
+        are let in again by halves, the oldest documents first, as long as nothing breaks: few evaluations find a few
+        culprits among many. Several together could not be told apart in time."""
+        if not self._good_without(self._changed, innocent):
+            return {}
+        issues = list(_flat(innocent.values()))
+        out: dict[Identity, list[Issue]] = {}
+        waiting = [list(self._changed)]
+        while waiting:
+            some = waiting.pop()
+            if self._work > 0 and self._good_without([*out, *_flat(waiting)], innocent):
+                continue
+            if len(some) == 1 or self._work <= 0:
+                out |= dict.fromkeys(some, issues if len(some) == 1 else [_ENTANGLED, *issues])
+            else:
+                half = len(some) // 2
+                waiting += [some[half:], some[:half]]
+        return out
+
+    def _good_without(self, changed: Iterable[Identity], innocent: Iterable[Identity]) -> bool:
         before = dict(self._used)
         for key in changed:
             self._replace(key)
@@ -126,10 +178,11 @@ class _Settling:
     def _evaluate(
         self, *, note: bool = True
     ) -> tuple[dict[Identity, list[Issue]], EffectivePolicy | None, dict[Identity, list[Issue]]]:
+        self._work -= len(self._used)
         objects = []
         for key, obj in self._used.items():
             if obj["kind"] == "AgentRoute":
-                pruned, dead = _without_dead_refs(obj, self._used)
+                pruned, dead = without_dead_refs(obj, self._used)
                 if note:
                     self._verdicts[key].dead = dead
                 if pruned is None:
@@ -146,33 +199,10 @@ class _Settling:
         return errors, loaded.policy, warnings
 
 
+def _flat(groups: Iterable[Iterable[T]]) -> Iterator[T]:
+    return (one for group in groups for one in group)
+
+
 def _file(key: Identity) -> str:
     """As load_objects names an object."""
     return " ".join(part for part in key if part)
-
-
-def _without_dead_refs(route: Object, present: Mapping[Identity, Object]) -> tuple[Object | None, list[DeadRef]]:
-    """A route without the references that lead nowhere, and without the rules that have no others. A rule keeps its
-    name when one before it goes. None: no rule is left."""
-    dead: list[DeadRef] = []
-    rules: list[Object] = []
-    for index, rule in enumerate(spec_of(route).get("rules", ())):
-        refs = rule.get("backendRefs", ())
-        targets = [backend(route, ref) for ref in refs]
-        gone = [target for target in targets if target not in present]
-        left = [ref for ref, target in zip(refs, targets, strict=True) if target in present]
-        dead += [DeadRef(index, target, rule_gone=not left) for target in gone]
-        if left or not gone:
-            rules.append({"name": str(index), **rule, "backendRefs": left} if dead else rule)
-    if not dead:
-        return route, []
-    return ({**route, "spec": {**spec_of(route), "rules": rules}} if rules else None), dead
-
-
-def backend(route: Object, ref: Object) -> Identity:
-    """The upstream that a reference of a route names."""
-    kind = str(ref.get("kind") or "Upstream")
-    if kind == "ClusterUpstream":
-        return kind, "", str(ref.get("name", ""))
-    own = route["metadata"].get("namespace", DEFAULT_NAMESPACE)
-    return kind, str(ref.get("namespace") or own), str(ref.get("name", ""))

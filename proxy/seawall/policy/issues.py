@@ -35,7 +35,8 @@ def dotted(path: FieldPath) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """`line` and `column` count from 1; 0: unknown, or about the file as a whole."""
+    """`line` and `column` count from 1; 0: unknown, or about the file as a whole. `others`: files of documents that it
+    contradicts, where it takes more than one to be wrong."""
 
     severity: Severity
     file: str
@@ -44,6 +45,7 @@ class Issue:
     message: str
     hint: str = ""
     column: int = 0
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """`file:line: error: path: message (hint)`, always one line."""

@@ -3,6 +3,7 @@ only contradict what someone set where a default would cut it short.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from seawall.policy.cache_checks import cache_issues
 from seawall.policy.defaults import DEFAULT
@@ -66,7 +67,8 @@ def _hedging(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[
     hedged = next((path for path in sorted(fields.values) if path.startswith("hedging.")), None)
     if hedged and rule.settings.streaming.commit == "Headers" and fields.certain("streaming.commit"):
         message = "a race is won by the first content, and streaming.commit Headers does not wait for that"
-        yield _at(fields, hedged, located, "error", message, "use commit FirstContent")
+        issue = _at(fields, hedged, located, "error", message, "use commit FirstContent")
+        yield _between(issue, fields, hedged, "streaming.commit")
     delay, most = "hedging.hedgingDelay", "hedging.maxAttempts"
     retries, hedges = rule.settings.retry.attempts, rule.settings.hedging.attempts if rule.settings.hedging else 1
     if (1 + retries) * hedges > MAX_REQUESTS_PER_UPSTREAM and fields.certain("retry.attempts") and fields.certain(most):
@@ -74,7 +76,8 @@ def _hedging(rule: EffectiveRule, fields: Merged, located: Located) -> Iterable[
             f"(1 + {retries} retries) × {hedges} attempts in parallel exceeds {MAX_REQUESTS_PER_UPSTREAM}: "
             "so many requests may one call become while an upstream fails"
         )
-        yield _at(fields, most, located, "error", message, f"retry.attempts is from {fields.source('retry.attempts')}")
+        hint = f"retry.attempts is from {fields.source('retry.attempts')}"
+        yield _between(_at(fields, most, located, "error", message, hint), fields, most, "retry.attempts")
     if delay in fields.values and fields.values.get(most) == 1 and fields.certain(most):
         yield _at(fields, delay, located, "warning", "does nothing: hedging.maxAttempts 1 is no race")
     for backend in rule.backends:
@@ -105,7 +108,8 @@ def _timeouts(fields: Merged, located: Located) -> Iterable[Issue]:
     attempt, whole = "timeouts.backendRequest", "timeouts.request"
     if _exceeds(fields, attempt, whole):
         message = _compared(fields, attempt, whole)
-        yield _at(fields, attempt, located, "error", message, "an attempt is part of its request; raise request too")
+        issue = _at(fields, attempt, located, "error", message, "an attempt is part of its request; raise request too")
+        yield _between(issue, fields, attempt, whole)
     for first in ("timeouts.firstByte", "timeouts.firstContent"):
         for bound in (attempt, whole):
             # Defaults are no contradiction: 300 s to the first content next to a tight request is simply not reached.
@@ -118,7 +122,7 @@ def _order(fields: Merged, located: Located, low: str, high: str) -> Iterable[Is
     sure = fields.certain(low) and fields.certain(high)
     if sure and seconds(str(fields.values[low])) > seconds(str(fields.values[high])):
         at = low if _is_set(fields, low) else high
-        yield _at(fields, at, located, "error", _compared(fields, low, high))
+        yield _between(_at(fields, at, located, "error", _compared(fields, low, high)), fields, low, high)
 
 
 def _exceeds(fields: Merged, low: str, high: str) -> bool:
@@ -130,6 +134,13 @@ def _exceeds(fields: Merged, low: str, high: str) -> bool:
 
 def _compared(fields: Merged, low: str, high: str) -> str:
     return f"{fields.values[low]} ({fields.source(low)}) exceeds {high} {fields.values[high]} ({fields.source(high)})"
+
+
+def _between(issue: Issue, fields: Merged, *paths: str) -> Issue:
+    """With the documents that set these fields."""
+    found = (fields.layers[path].located for path in paths if path in fields.layers)
+    files = dict.fromkeys(located.origin.file for located in found if located is not None)
+    return replace(issue, others=tuple(file for file in files if file != issue.file))
 
 
 def _is_set(fields: Merged, path: str) -> bool:

@@ -7,6 +7,7 @@ models come first, then the order of the documents decides. Only what holds unde
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from seawall.policy.documents import AgentRoute, BackendRef, Identity, Rule
 from seawall.policy.effective import (
@@ -29,7 +30,7 @@ _Match = tuple[_Head, frozenset[str]]
 
 def routes(built: Built, inventory: Inventory) -> Iterable[Issue]:
     """All issues of the routes."""
-    first: dict[_Match, str] = {}
+    first: dict[_Match, tuple[str, str]] = {}
     upstreams = {located.document.key: located for located, _ in built.upstreams if located.sure_of_name}
     for route, (located, _) in zip(built.policy.routes, built.routes, strict=True):
         document = located.document
@@ -151,15 +152,17 @@ def _weights(refs: Sequence[EffectiveRef], located: Located, at: FieldPath) -> I
 
 
 def _same_match(
-    rule: EffectiveRule, label: str, first: dict[_Match, str], located: Located, at: FieldPath
+    rule: EffectiveRule, label: str, first: dict[_Match, tuple[str, str]], located: Located, at: FieldPath
 ) -> Iterable[Issue]:
     for index, match in enumerate(rule.matches):
         key = ((match.path_type, match.path, match.headers), frozenset(match.models))
         if key in first:
-            message = f"matches the same requests as {first[key]}: {match.path_type} {match.path}"
-            yield located.error((*at, "matches", index), message, "only one of them could ever be used")
+            other, file = first[key]
+            message = f"matches the same requests as {other}: {match.path_type} {match.path}"
+            issue = located.error((*at, "matches", index), message, "only one of them could ever be used")
+            yield replace(issue, others=(file,) if file != issue.file else ())
         else:
-            first[key] = label
+            first[key] = label, located.origin.file
 
 
 def _covered(route: EffectiveRoute, located: Located) -> Iterable[Issue]:
