@@ -205,8 +205,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel(
                 "Sidecars seen",
-                (("{{pod}}", "max by (pod) (seawall_operator_sidecars)"),),
-                about="By the replica that each of them asks; the one that leads knows of all.",
+                (("{{state}}", "max by (state) (seawall_operator_sidecars)"),),
+                about="Whether they run what is served. The replica that leads knows of all.",
             ),
             Panel("Who writes", (("{{pod}}", "max by (pod) (seawall_operator_leader)"),), about="One of them, always."),
             Panel(

@@ -58,10 +58,12 @@ async def run(options: Options) -> int:
     """Until a signal stops it; 1 where a bug did."""
     connection = find()
     host, port = options.listen
-    kube, meters = Kube(connection), Meters()
+    # The lease has connections of its own: thousands of sidecars whose tokens are asked for must not keep it waiting.
+    kube, lease, meters = Kube(connection), Kube(connection), Meters()
     namespace = options.namespace or connection.namespace
     control = Control(kube, meters, namespace)
-    election = Election(kube, namespace, LEASE, options.identity, control.lead, options.advertise)
+    election = Election(lease, namespace, LEASE, options.identity, control.lead, options.advertise)
+    control.writer.may_write = lambda: election.leads
     webhooks = Webhooks(kube, options.webhooks, lambda: election.leads)
     trusted = _Trusted(control.trust, webhooks.trust)
     certificate = _certificate(options, kube, namespace, election, trusted)
@@ -85,7 +87,7 @@ async def run(options: Options) -> int:
     probes = admin_routes(meters.registry, lambda: control.shelf.ready.is_set() and certificate.ready.is_set())
     admin, admin_port = await listen(probes, admin_host, admin_port)
     said = f"bundles on {host}:{port}, admin on {admin_host}:{admin_port}"
-    print(f"seawall-operator: {said}", file=sys.stderr, flush=True)
+    log.info("%s", said)
     try:
         await _load(control)
         return await _at_work(parts, watching)
@@ -96,6 +98,7 @@ async def run(options: Options) -> int:
         await admin.cleanup()
         await watching.end()
         await kube.close()
+        await lease.close()
 
 
 class _Trusted:

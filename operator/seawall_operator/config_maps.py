@@ -17,7 +17,7 @@ from typing import Any
 from seawall.policy.bundle import Bundle, pack
 from seawall.policy.documents import Identity
 from seawall_operator.render import CLUSTER, INPUTS, Documents
-from seawall_operator.resources import Object, identity
+from seawall_operator.resources import FIELD_MANAGER, Object, identity
 from seawall_operator.sidecar_container import BUNDLE_FILE, CA_CONFIG_MAP, CA_FILE, bundle_name
 
 MAX_BYTES = 1_000_000
@@ -86,6 +86,19 @@ def accepted_in(config_map: Object) -> list[Object]:
     except (KeyError, TypeError, AttributeError, binascii.Error, zlib.error) as error:
         raise ValueError(f"no documents in it ({type(error).__name__})") from None
     return found
+
+
+def revision_of(config_map: Object) -> str:
+    """Of what is in it; "" where that is not what the operator wrote. Its content is not looked at, which would be much
+    to read: who changes a field is its manager from then on, and who deletes it leaves none."""
+    metadata = config_map["metadata"]
+    for entry in metadata.get("managedFields") or ():
+        fields = entry.get("fieldsV1") or {}
+        if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply":
+            annotations = (fields.get("f:metadata") or {}).get("f:annotations") or {}
+            if ("f:data" in fields or "f:binaryData" in fields) and f"f:{REVISION}" in annotations:
+                return str((metadata.get("annotations") or {}).get(REVISION, ""))
+    return ""
 
 
 def size(body: Mapping[str, Any]) -> int:

@@ -7,21 +7,23 @@ namespace that cannot be written is tried again, later each time, and holds nobo
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from seawall.policy.bundle import bundle, pack
 from seawall.policy.documents import Identity
 from seawall.policy.effective import EffectivePolicy
 from seawall_operator import config_maps
 from seawall_operator.bundles import Served, Shelf
+from seawall_operator.known import Known, Listeners
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import Moment, Stored
-from seawall_operator.render import CLUSTER, Documents, Rendered, render
-from seawall_operator.resources import RESOURCES, Object, identity, lean, resource_version
-from seawall_operator.sidecars import Counts, Key, Report, Sidecars
+from seawall_operator.render import CLUSTER, DEFAULT_PROFILE, Documents, Rendered, render
+from seawall_operator.resources import RESOURCES, Object, identity, spec_of
+from seawall_operator.sidecars import SEEN_SECONDS, Counts, Key, Report, Sidecars
+from seawall_operator.standing import Standing, Word, words
 from seawall_operator.statuses import Statuses
 from seawall_operator.work import Marks
 from seawall_operator.writer import Writer
@@ -32,8 +34,8 @@ RELIST = 300.0
 """Everything is read anew this often, whatever the watches say."""
 FIRST_RELIST = 10.0
 FORGET = 5.0
-BREATH = 100
-"""Objects that are taken in at a time, before others have their turn."""
+HEAR = 0.05
+"""What sidecars say is gathered for so long before it is looked at: thousands speak at once after an edit."""
 _OURS = ",".join(f"{name}={value}" for name, value in config_maps.LABELS.items())
 
 log = logging.getLogger(__name__)
@@ -47,14 +49,16 @@ class Control:
         self._kube = kube
         self._home = home
         self._meters = meters
-        self._documents = Documents()
+        self._known = Known(Listeners(self._mark, self._restated, lambda key: self.writer.forget(key)))
         self._rendered = Rendered({})
-        self._sequence = 0
         self._compiling = False
         self._to_render = Marks(SETTLE)
         self._compiled = Documents()
         """What `_rendered` was made of: a status must not speak of what came since."""
         self.sidecars = Sidecars()
+        self._heard = Marks(HEAR)
+        self._unheard: Mapping[Key, Word] = {}
+        self._hearing: asyncio.TimerHandle | None = None
         self._levels: dict[str, tuple[bool, bool, bool]] = {}
         self.shelf = Shelf(self._unknown)
         self.writer = Writer(kube, meters, self._moment, self._learn)
@@ -64,28 +68,16 @@ class Control:
     # -- what is known -------------------------------------------------------------------------------------------------
 
     def observe(self, obj: Object, *, deleted: bool = False) -> None:
-        """From a watch. What is older than what is known is no news."""
-        key, obj = identity(obj), lean(obj)
-        self._sequence = max(self._sequence, resource_version(obj))
-        known = self._documents.get(key)
-        if known is not None and resource_version(obj) < resource_version(known):
-            return
-        self._meters.observed(key[0])
-        if deleted:
-            self._take_away(key)
-        elif known is None or _decides(known) != _decides(obj):
-            self._put(obj)
-        else:
-            # Only its status: nothing to compile, but somebody may have changed what the operator says there.
-            self._documents.put(obj)
-            self.writer.marks.add([key[1]])
+        """From a watch."""
+        if self._known.observe(obj, deleted=deleted):
+            self._meters.observed(obj["kind"])
         if not self._to_render and not self._compiling:
-            self.shelf.sequence = self._sequence
+            self.shelf.sequence = self._known.sequence
 
     def say(self, key: Key, pod: str, report: Report) -> None:
         """A sidecar's word."""
-        if self.sidecars.say(key, pod, report) and self.writer.leads:
-            self._mark_said(key)
+        if self.sidecars.say(key, pod, report):
+            self._heard.add([key[0]])
         if not self.writer.leads:
             self.passed_on(key, pod, report)
 
@@ -94,17 +86,43 @@ class Control:
         self._meters.lead(leads)
         log.info("this replica %s", "writes from now on" if leads else "does not write any more")
         if leads:
-            self.writer.marks.add(self._documents.namespaces)
+            self._levels.clear()
+            self._unheard = words(self._known.documents)
+            if self._hearing is not None:
+                self._hearing.cancel()
+            self._hearing = asyncio.get_running_loop().call_later(SEEN_SECONDS, self._all_heard)
+            self.writer.mark_all(self._known.documents.namespaces)
 
     async def load(self) -> None:
         """Read everything; what is missing then is gone. Raises ApiError."""
+        since = self._known.sequence
         for kind in RESOURCES:
-            await self._load(kind)
+            items, version = await self._kube.list(kind)
+            missed = await self._known.listed(kind, items, version, since)
+            if missed and self.shelf.ready.is_set():
+                self._meters.missed(kind, missed)
+                log.warning("the watch of %s had missed %d changes", kind, missed)
+        self._known.all_listed()
         maps, _ = await self._kube.list("ConfigMap", _OURS, metadata_only=True)
         self.writer.stored_are(maps)
 
     async def recall(self) -> None:
         """What was accepted before this process was there; after the first load. Raises ApiError."""
+        self._rendered = Rendered({}, await self._remembered())
+
+    async def _adopt(self) -> None:
+        """Where a document is wrong, all replicas go on with the version of it with which the one that leads does: one
+        that was cut off for a while has not seen them all. Raises ApiError."""
+        remembered = await self._remembered() if self._rendered.wrong else {}
+        mine, wrong = self._rendered.accepted, self._rendered.wrong
+        others = {
+            key: obj for key, obj in remembered.items() if key in wrong and spec_of(obj) != spec_of(mine.get(key, {}))
+        }
+        if others and not self._compiling:
+            self._rendered = replace(self._rendered, accepted={**mine, **others})
+            self._to_render.add(set().union(*(self._known.documents.affected(key) for key in others)))
+
+    async def _remembered(self) -> dict[Identity, Object]:
         maps, _ = await self._kube.list("ConfigMap", f"{_OURS},{config_maps.CONTENT}=accepted")
         known: dict[Identity, Object] = {}
         for one in maps:
@@ -116,53 +134,29 @@ class Control:
                 )
                 continue
             for obj in found:
-                live = self._documents.get(identity(obj))
+                live = self._known.documents.get(identity(obj))
                 # Another one of that name is another document.
                 if live is not None and live["metadata"].get("uid") == obj["metadata"].get("uid"):
                     known[identity(obj)] = obj
-        self._rendered = Rendered({}, known)
+        return known
 
     def trust(self, authority: str) -> None:
         """What sidecars are to trust the operator by from now on, PEM."""
         if authority != self.writer.authority:
             self.writer.authority = authority
-            self.writer.marks.add(self._documents.namespaces)
+            self.writer.mark_all(self._known.documents.namespaces)
 
-    async def _load(self, kind: str) -> None:
-        items, version = await self._kube.list(kind)
-        self._sequence = max(self._sequence, version)
-        there = set()
-        missed = 0
-        for number, item in enumerate(items):
-            if number % BREATH == 0:
-                await asyncio.sleep(0)
-            obj: Object = lean({**item, "kind": kind})
-            key = identity(obj)
-            there.add(key)
-            known = self._documents.get(key)
-            if known is None or resource_version(known) < resource_version(obj):
-                missed += known is None or _decides(known) != _decides(obj)
-                self._put(obj)
-        for known in [one for one in self._documents if one["kind"] == kind]:
-            # What was made after the list is not in it.
-            if identity(known) not in there and resource_version(known) <= version:
-                missed += 1
-                self._take_away(identity(known))
-        if missed and self.shelf.ready.is_set():
-            self._meters.missed(kind, missed)
-            log.warning("the watch of %s had missed %d changes", kind, missed)
+    def snapshot(self) -> tuple[Documents, Rendered]:
+        """What is known now, and what was made of it last."""
+        return self._known.documents.copy(), self._rendered
 
-    def _put(self, obj: Object) -> None:
-        key = identity(obj)
-        affected = self._documents.affected(key)
-        self._documents.put(obj)
-        self._mark(key, affected | self._documents.affected(key))
+    def standing(self) -> Standing:
+        """How the sidecars stand at this moment."""
+        revisions = {namespace: revision for (namespace, _), revision in self.shelf.revisions().items()}
+        return Standing(self.sidecars, revisions, asyncio.get_running_loop().time(), self._unheard)
 
-    def _take_away(self, key: Identity) -> None:
-        affected = self._documents.affected(key)
-        self._documents.remove(key)
-        self.writer.forget(key)
-        self._mark(key, affected)
+    def _learn(self, answer: Object) -> None:
+        self._known.learn(answer, asyncio.get_running_loop().time())
 
     def _mark(self, key: Identity, affected: Iterable[str]) -> None:
         if key[0] == "EffectivePolicy":
@@ -170,36 +164,50 @@ class Control:
         else:
             self._to_render.add({*affected, key[1]})
 
-    def _mark_said(self, key: Key) -> None:
-        """What changes a condition is written at once. Mere numbers wait, and give way to it."""
-        namespace, now = key[0], asyncio.get_running_loop().time()
-        revisions = ((k, revision) for k, revision in self.shelf.revisions().items() if k[0] == namespace)
-        level = sum((self.sidecars.counts(k, revision, now) for k, revision in revisions), Counts()).level
-        if self._levels.get(namespace) != level:
-            self._levels[namespace] = level
-            self.writer.marks.add([namespace, CLUSTER])
-        else:
-            self.writer.numbers.add([namespace, CLUSTER])
+    def _restated(self, key: Identity) -> None:
+        """Nothing to compile, but somebody may have changed what the operator says there."""
+        self.writer.marks.add([key[1]])
 
-    def snapshot(self) -> tuple[Documents, Rendered]:
-        """What is known now, and what was made of it last."""
-        return self._documents.copy(), self._rendered
+    def _all_heard(self) -> None:
+        """Whoever has not spoken by now is not there any more."""
+        self._unheard = {}
+        self._heard.add(self._known.documents.namespaces)
+
+    async def _weigh(self) -> None:
+        """What changes a condition is written at once. Mere numbers wait, and give way to it."""
+        while True:
+            namespaces = await self._heard.take()
+            if not self.writer.leads:
+                continue
+            standing = self.standing()
+            for namespace in namespaces:
+                level = standing.of_namespace(namespace).level
+                marks = self.writer.numbers if self._levels.get(namespace) == level else self.writer.marks
+                self._levels[namespace] = level
+                marks.add(self._spoken_of(namespace, self._rendered))
+
+    @staticmethod
+    def _spoken_of(namespace: str, rendered: Rendered) -> set[str]:
+        """Where documents are of which something is said that the sidecars of a namespace decide."""
+        scope = rendered.scopes.get(namespace)
+        return {namespace, CLUSTER, *(one.namespace for one in (scope.policy.upstreams.values() if scope else ()))}
 
     # -- what goes out -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """After the first load; until cancelled."""
-        self._to_render.add(self._documents.namespaces)
+        self._to_render.add(self._known.documents.namespaces)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._render())
             tasks.create_task(self.writer.run())
+            tasks.create_task(self._weigh())
             tasks.create_task(self._relist())
             tasks.create_task(self._forget())
 
     async def _render(self) -> None:
         while True:
             namespaces = await self._to_render.take()
-            documents, sequence, before = self._documents.copy(), self._sequence, self._rendered
+            documents, sequence, before = self._known.documents.copy(), self._known.sequence, self._rendered
             self._compiling = True
             with self._meters.rendering():
                 # Milliseconds for one namespace, seconds for thousands of routes: nobody's poll waits for that.
@@ -210,33 +218,28 @@ class Control:
             self.shelf.sequence = sequence
             for namespace, bundles in packed.items():
                 before_it = {k: r for k, r in self.shelf.revisions().items() if k[0] == namespace}
+                scope = self._rendered.scopes.get(namespace)
+                if scope is not None and scope.bug is not None:
+                    log.error(
+                        "a bug: namespace %r cannot be compiled, nothing changes there", namespace, exc_info=scope.bug
+                    )
                 if {key: one.revision for key, one in bundles.items()} != before_it:
                     self.shelf.put(namespace, bundles)
                     # What was said of the one before is no measure for it.
                     self._levels.pop(namespace, None)
             self.shelf.ready.set()
-            self.writer.marks.add({*namespaces, *packed, CLUSTER})
+            touched = {CLUSTER, *namespaces, *packed}
+            for rendered in (before, self._rendered):
+                touched.update(*(self._spoken_of(one, rendered) for one in packed))
+            self.writer.marks.add(touched)
 
-    def _moment(self, namespace: str, now: float, stored: Stored) -> Moment:
-        revisions = self.shelf.revisions()
-        scope = self._rendered.scopes.get(namespace)
-        statuses = Statuses(
-            self._compiled, self._rendered, lambda key, revision: self.sidecars.counts(key, revision, now), revisions
-        )
+    def _moment(self, namespace: str, stored: Stored) -> Moment:
+        scope, standing = self._rendered.scopes.get(namespace), self.standing()
+        statuses = Statuses(self._compiled, self._rendered, standing)
         bundles = scope.bundles(self.shelf.sequence) if scope is not None else ()
         time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        accepted = self._rendered.accepted
-        return Moment(self._compiled, self._documents, statuses, bundles, accepted, self._home, stored, now, time)
-
-    def _learn(self, answer: Object) -> None:
-        """What was written is known at once, so that it is not written again before the watch tells of it."""
-        answer = lean(answer)
-        known = self._documents.get(identity(answer))
-        if known is None or resource_version(known) < resource_version(answer):
-            if known is None or _decides(known) == _decides(answer):
-                self._documents.put(answer)
-            else:
-                self._put(answer)
+        documents, accepted = self._known.documents, self._rendered.accepted
+        return Moment(self._compiled, documents, statuses, bundles, accepted, self._home, stored, standing.now, time)
 
     async def _relist(self) -> None:
         wait = FIRST_RELIST
@@ -244,6 +247,8 @@ class Control:
             await asyncio.sleep(wait)
             try:
                 await self.load()
+                if not self.writer.leads:
+                    await self._adopt()
                 wait = RELIST
             except ApiError as error:
                 self._meters.failed(error.reason or str(error.status))
@@ -253,17 +258,22 @@ class Control:
     async def _forget(self) -> None:
         while True:
             await asyncio.sleep(FORGET)
-            for key in self.sidecars.forget(asyncio.get_running_loop().time()):
-                self._mark_said(key)
+            self._heard.add(key[0] for key in self.sidecars.forget(asyncio.get_running_loop().time()))
             self._meters.waiting(self.writer.waiting)
-            self._meters.known(sum(1 for _ in self.sidecars.all()), len(self._documents))
+            standing = self.standing()
+            seen = sum((standing.of_namespace(one) for one in self.sidecars.profiles()), Counts())
+            self._meters.known(seen, len(self._known.documents))
+            for kind in RESOURCES:
+                self._meters.stale(kind, self._known.stale(kind, standing.now))
 
     def _unknown(self, namespace: str, profile: str) -> Served:
-        """A namespace without documents has a bundle without routes. A profile that is not there has that of the
-        namespace: a pod may be older than its profile's end."""
+        """A namespace without documents has a bundle without routes. A profile that is not there has that of pods
+        without one: a pod may be older than its profile's end."""
+        if profile != DEFAULT_PROFILE:
+            return self.shelf.of((namespace, DEFAULT_PROFILE))
         scope = self._rendered.scopes.get(namespace)
         policy = scope.policy if scope is not None else EffectivePolicy({}, (), "")
-        made = bundle(namespace, profile, self._sequence, policy)
+        made = bundle(namespace, profile, self._known.sequence, policy)
         return Served(made.revision, pack(made))
 
 
@@ -280,9 +290,3 @@ def _compile(
             for made in (scope.bundles(sequence) if scope is not None else ())
         }
     return rendered, packed
-
-
-def _decides(obj: Object) -> Any:
-    """The part of an object that policies are made of."""
-    metadata = obj["metadata"]
-    return obj.get("spec"), metadata.get("labels"), metadata.get("creationTimestamp"), metadata.get("uid")

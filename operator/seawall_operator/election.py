@@ -67,9 +67,14 @@ class Election:
         self._moved = moved
         self._seen: Seen | None = None
         self._renewed_at = float("-inf")
-        self.leads = False
+        self._held = False
         self.leader = ""
         """Where whoever holds it is reached, as seen last; "" for this replica itself."""
+
+    @property
+    def leads(self) -> bool:
+        """By the clock: a process that was stopped for a while must not write on when it wakes."""
+        return self._held and asyncio.get_running_loop().time() - self._renewed_at < RENEW_DEADLINE
 
     async def run(self) -> None:
         """Until cancelled; then the lease is let go, so that the next one need not wait for its end."""
@@ -78,7 +83,7 @@ class Election:
                 await self._step()
                 await asyncio.sleep(RETRY)
         finally:
-            if self.leads:
+            if self._held:
                 self._set(leads=False)
                 await asyncio.shield(self._release())
 
@@ -89,7 +94,7 @@ class Election:
                 held = await self._try(loop.time())
         except (ApiError, TimeoutError) as error:
             log.warning("the lease could not be renewed: %s", error)
-            held = self.leads and loop.time() - self._renewed_at < RENEW_DEADLINE
+            held = self.leads
         self._set(leads=held)
 
     async def _try(self, now: float) -> bool:
@@ -129,6 +134,6 @@ class Election:
             log.warning("the lease could not be let go: %s", error)
 
     def _set(self, *, leads: bool) -> None:
-        if leads != self.leads:
-            self.leads = leads
+        if leads != self._held:
+            self._held = leads
             self._moved(leads)

@@ -48,6 +48,11 @@ class ApiError(Exception):
     def conflict(self) -> bool:
         return self.status == 409
 
+    @property
+    def refused(self) -> bool:
+        """For what was sent, and not for who sent it or for how the server is."""
+        return 400 <= self.status < 500 and self.status not in (401, 408, 429)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

@@ -62,9 +62,10 @@ def identity(obj: Object) -> Identity:
 
 
 def lean(obj: Object) -> Object:
-    """What is kept of an object as the API server gives it: not who manages which of its fields, and of the fields that
-    an EffectivePolicy lists only a hash. With thousands of objects these two are most of the memory."""
-    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    """What is kept of an object as the API server gives it: not who manages which of its fields, no annotations (where
+    kubectl keeps all of it once more), and of the fields that an EffectivePolicy lists only a hash. With thousands of
+    objects these are most of the memory."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name not in ("managedFields", "annotations")}
     kept = {**obj, "metadata": metadata}
     return {**kept, "status": lean_status(obj["status"])} if "fields" in (obj.get("status") or {}) else kept
 

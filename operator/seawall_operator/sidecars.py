@@ -90,6 +90,13 @@ class Sidecars:
         """By pod; for a closer look."""
         return self._reports.get(key, {})
 
+    def profiles(self) -> Mapping[str, list[str]]:
+        """Namespace → the profiles of which a sidecar has spoken."""
+        found: dict[str, list[str]] = {}
+        for namespace, profile in self._reports:
+            found.setdefault(namespace, []).append(profile)
+        return found
+
     def all(self) -> Iterable[tuple[Key, str, Report]]:
         for key, pods in self._reports.items():
             for pod, report in pods.items():

@@ -1,6 +1,7 @@
 """The `status` of each kind, without times: what was rendered, and what sidecars say of it. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +12,13 @@ from seawall_operator import ancestry, conditions
 from seawall_operator.conditions import Condition
 from seawall_operator.render import CLUSTER, Documents, Rendered
 from seawall_operator.resources import CONTROLLER_NAME, Object, identity, spec_of
-from seawall_operator.sidecars import Counts, Key
+from seawall_operator.sidecars import Counts
+from seawall_operator.standing import Standing
 
 MAX_FIELDS = 2000
 """Of an EffectivePolicy; where there are more, built-in defaults are left out first."""
-
-Counting = Callable[[Key, str], Counts]
-"""(namespace, profile), revision → the sidecars that were seen lately."""
+MAX_VALUE = 1000
+"""Characters of one value, as JSON: an object has its size, and a StaticResponse's text may be 16 KiB for each rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,10 @@ class Desired:
 class Statuses:
     """Of one moment."""
 
-    def __init__(self, documents: Documents, rendered: Rendered, count: Counting, revisions: Mapping[Key, str]) -> None:
-        """`revisions`: of every bundle that is served."""
+    def __init__(self, documents: Documents, rendered: Rendered, standing: Standing) -> None:
         self._documents = documents
         self._rendered = rendered
-        self._count = count
-        self._revisions = revisions
+        self._standing = standing
         self._counted: dict[str, Counts] = {}
 
     def of(self, obj: Object) -> Desired:
@@ -72,8 +71,7 @@ class Statuses:
             conditions.resolved_refs(verdict.dead),
             conditions.programmed(verdict, counts, in_effect=in_effect),
         )
-        revision = next((r for (ns, _), r in self._revisions.items() if ns == key[1]), "")
-        return Desired((*found, conditions.ready(found)), _followed(revision, counts))
+        return Desired((*found, conditions.ready(found)), self._followed(key[1], counts))
 
     def _upstream(self, obj: Object) -> Desired:
         key = identity(obj)
@@ -91,10 +89,9 @@ class Statuses:
     def _profile(self, obj: Object) -> Desired:
         key = identity(obj)
         verdict = self._rendered.verdict(key)
-        revision = self._revisions.get((key[1], key[2]), "")
-        counts = self._count((key[1], key[2]), revision)
+        counts = self._standing.of_profile(key[1], key[2])
         found = (conditions.accepted(verdict), conditions.programmed(verdict, counts))
-        return Desired((*found, conditions.ready(found)), _followed(revision, counts))
+        return Desired((*found, conditions.ready(found)), self._followed(key[1], counts))
 
     def _policy(self, obj: Object) -> Desired:
         key = identity(obj)
@@ -114,9 +111,13 @@ class Statuses:
 
     def _in_namespace(self, namespace: str) -> Counts:
         if namespace not in self._counted:
-            keys = [(key, revision) for key, revision in self._revisions.items() if key[0] == namespace]
-            self._counted[namespace] = sum((self._count(key, revision) for key, revision in keys), Counts())
+            self._counted[namespace] = self._standing.of_namespace(namespace)
         return self._counted[namespace]
+
+    def _followed(self, namespace: str, counts: Counts) -> dict[str, Any]:
+        sidecars = {name: getattr(counts, name) for name in ("total", "current", "stale", "rejected")}
+        revision = self._standing.revisions.get(namespace, "")
+        return {"revision": revision, "sidecars": sidecars, "synced": counts.synced}
 
 
 def written(obj: Object, desired: Desired, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -146,11 +147,6 @@ def _ancestors(
         }
 
 
-def _followed(revision: str, counts: Counts) -> dict[str, Any]:
-    sidecars = {"total": counts.total, "current": counts.current, "stale": counts.stale, "rejected": counts.rejected}
-    return {"revision": revision, "sidecars": sidecars, "synced": counts.synced}
-
-
 def fields_of(route: EffectiveRoute) -> list[dict[str, Any]]:
     """Every field that holds, with who set it; those of an upstream once, however many rules use it."""
     found: list[tuple[str, Any, str]] = []
@@ -164,7 +160,13 @@ def fields_of(route: EffectiveRoute) -> list[dict[str, Any]]:
         found += _listed(f"upstreams[{key}]", upstream.values, upstream.sources)
     if len(found) > MAX_FIELDS:
         found = [one for one in found if one[2] != DEFAULT][:MAX_FIELDS]
-    return [{"path": path, "value": list(v) if isinstance(v, tuple) else v, "source": s} for path, v, s in found]
+    return [{"path": path, "value": _shown(value), "source": source} for path, value, source in found]
+
+
+def _shown(value: Any) -> Any:
+    plain = list(value) if isinstance(value, tuple) else value
+    size = len(json.dumps(plain))
+    return plain if size <= MAX_VALUE else f"({size} characters)"
 
 
 def _listed(at: str, values: Values, sources: Mapping[str, str]) -> Sequence[tuple[str, Any, str]]:

@@ -27,7 +27,7 @@ def event_of(told: Tell, time: datetime, name: str = "") -> dict[str, Any]:
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": name or f"{metadata['name'][:200]}.{uuid4().hex[:16]}",
+            "name": name or f"{metadata['name'][:200].rstrip('-.')}.{uuid4().hex[:16]}",
             "namespace": namespace or "default",
         },
         "eventTime": time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from seawall.policy.documents import Identity
-from seawall_operator.config_maps import REVISION, Place
+from seawall_operator.config_maps import ACCEPTED_CLUSTER, Place, revision_of
 from seawall_operator.kube import ApiError, Kube
 from seawall_operator.meters import Meters
 from seawall_operator.reconcile import COUNT_SECONDS, Apply, Delete, Moment, Plan, Step, Stored, Tell, reconcile
@@ -20,6 +20,7 @@ from seawall_operator.work import Marks
 
 GATHER = 0.1
 """What sidecars say is gathered for so long before it is written."""
+AFTER_RENEWAL = 1.0
 PLACES, PLACES_FOR_NUMBERS = 8, 2
 """Namespaces that are written at a time."""
 
@@ -27,14 +28,15 @@ log = logging.getLogger(__name__)
 
 
 class Writer:
-    """`leads` and `authority` are set from outside. `marks` are the namespaces to look at, `numbers` those where only
+    """`leads`, `may_write` and `authority` are set from outside: who was told that it leads must also hold the lease by
+    now. `marks` are the namespaces to look at, `numbers` those where only
     counts of sidecars have changed: thousands of these must not keep anybody waiting who waits for a condition."""
 
     def __init__(
         self,
         kube: Kube,
         meters: Meters,
-        moment: Callable[[str, float, Stored], Moment],
+        moment: Callable[[str, Stored], Moment],
         learn: Callable[[Object], None],
     ) -> None:
         """`moment`: what is known of a namespace now. `learn` is told what the API server made of what was written."""
@@ -49,13 +51,21 @@ class Writer:
         self._places, self._few_places = asyncio.Semaphore(PLACES), asyncio.Semaphore(PLACES_FOR_NUMBERS)
         self.marks, self.numbers = Marks(GATHER), Marks(COUNT_SECONDS)
         self.leads = False
+        self.may_write: Callable[[], bool] = lambda: True
         self.authority = ""
 
     def stored_are(self, config_maps: Iterable[Object]) -> None:
-        """All of the operator's ConfigMaps, as they are in the cluster."""
-        self._maps = {}
+        """All of the operator's ConfigMaps, as they are in the cluster. What somebody else has changed or deleted is to
+        be written again."""
+        before, self._maps = self._maps, {}
         for one in config_maps:
             self._stored(one)
+        changed = {place for place, _ in before.items() ^ self._maps.items()}
+        self.marks.add(CLUSTER if place[1] == ACCEPTED_CLUSTER else place[0] for place in changed)
+
+    def mark_all(self, namespaces: Iterable[str]) -> None:
+        """These, and those where nothing is left but what was written there."""
+        self.marks.add({*namespaces, *(namespace for namespace, _ in self._maps)})
 
     def forget(self, key: Identity) -> None:
         self._counted.pop(key, None)
@@ -92,28 +102,42 @@ class Writer:
             again.add([namespace])
 
     async def _write(self, namespace: str) -> None:
+        began = asyncio.get_running_loop().time()
         plan = self._plan(namespace)
         for place in plan.too_large:
             self._meters.too_large()
             log.error("too much for the ConfigMap %s/%s, it is left as it was: starts have to do without", *place)
-        try:
-            for step in plan.steps:
-                if not self.leads:
-                    return
+        good = True
+        for step in plan.steps:
+            if not self._may_go_on(namespace):
+                return
+            try:
                 await self._carry_out(step)
-        except ApiError as error:
-            self._meters.failed(error.reason or str(error.status))
-            log.warning("namespace %r could not be written: %s", namespace, error)
-            self.marks.again(namespace)
-            return
-        self.marks.good(namespace)
-        self._counted.update(dict.fromkeys(plan.counted, asyncio.get_running_loop().time()))
+            except ApiError as error:
+                good = False
+                self._meters.failed(error.reason or str(error.status))
+                log.warning("namespace %r: %s could not be written: %s", namespace, _label(step), error)
+                # One object that is not taken, as by a quota, keeps nothing from the others.
+                if not error.refused:
+                    break
+        now = asyncio.get_running_loop().time()
+        self._meters.reconciled(now - began, good=good)
+        self._counted.update(dict.fromkeys(plan.counted, now))
         if plan.again is not None:
             self.numbers.later(namespace, plan.again)
+        (self.marks.good if good else self.marks.again)(namespace)
+
+    def _may_go_on(self, namespace: str) -> bool:
+        if not self.leads:
+            return False
+        if not self.may_write():
+            # Until it has renewed the lease, or was told that it does not lead any more.
+            self.marks.later(namespace, AFTER_RENEWAL)
+            return False
+        return True
 
     def _plan(self, namespace: str) -> Plan:
-        stored = Stored(self._maps, self._counted, self.authority)
-        return reconcile(namespace, self._moment(namespace, asyncio.get_running_loop().time(), stored))
+        return reconcile(namespace, self._moment(namespace, Stored(self._maps, self._counted, self.authority)))
 
     async def _carry_out(self, step: Step) -> None:
         try:
@@ -121,8 +145,8 @@ class Writer:
                 case Tell():
                     await self._kube.create(event_of(step, datetime.now(UTC)))
                 case Delete():
-                    await self._kube.delete(step.kind, step.namespace, step.name)
                     self._maps.pop((step.namespace, step.name), None)
+                    await self._kube.delete(step.kind, step.namespace, step.name)
                 case Apply():
                     answer = await self._kube.apply(step.body, status=step.status)
                     self._meters.wrote(step.body["kind"])
@@ -134,5 +158,14 @@ class Writer:
 
     def _stored(self, config_map: Object) -> None:
         metadata = config_map["metadata"]
-        revision = (metadata.get("annotations") or {}).get(REVISION, "")
-        self._maps[metadata["namespace"], metadata["name"]] = revision
+        self._maps[metadata["namespace"], metadata["name"]] = revision_of(config_map)
+
+
+def _label(step: Step) -> str:
+    match step:
+        case Tell():
+            return f"an event about {step.about['kind']} {step.about['metadata']['name']}"
+        case Delete():
+            return f"{step.kind} {step.name}"
+        case Apply():
+            return f"{'the status of ' if step.status else ''}{step.body['kind']} {step.body['metadata']['name']}"

@@ -5,12 +5,15 @@ import base64
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from ssl import create_default_context
 from typing import Any
 
+import httpx
 import pytest
 from kube import Cluster
 from kube_objects import BAD, policy, route, upstream
 from operating import Operating, operating
+from polling import maker, plain
 
 INJECT = {"seawall.dev/inject": "enabled"}
 
@@ -43,7 +46,8 @@ async def operator(kube: Cluster, tmp_path: Path) -> AsyncIterator[Operating]:
 async def namespace(kube: Cluster, operator: Operating) -> AsyncIterator[str]:
     name = await asyncio.to_thread(kube.namespace, f"w-{secrets.token_hex(4)}")
     edits = {"apiVersions": ["*"], "resources": ["*"], "operations": ["CREATE", "UPDATE"]}
-    documents = [{"apiGroups": ["seawall.dev"], **edits}]
+    gone = {"apiVersions": ["*"], "resources": ["upstreams", "clusterupstreams"], "operations": ["DELETE"]}
+    documents = [{"apiGroups": ["seawall.dev"], **edits}, {"apiGroups": ["seawall.dev"], **gone}]
     pods = [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]
     hooks = (
         webhook("ValidatingWebhookConfiguration", operator, "validate", documents, name),
@@ -63,10 +67,6 @@ async def namespace(kube: Cluster, operator: Operating) -> AsyncIterator[str]:
 async def probe(kube: Cluster, namespace: str) -> str:
     done = await asyncio.to_thread(kube.apply, plain(route("probe"), namespace), words=("--dry-run=server",))
     return done.stderr.replace("there is no", "is no")
-
-
-def plain(obj: dict[str, Any], namespace: str) -> dict[str, Any]:
-    return {**obj, "metadata": {"name": obj["metadata"]["name"], "namespace": namespace}}
 
 
 async def apply(kube: Cluster, namespace: str, *objects: dict[str, Any]) -> tuple[bool, str]:
@@ -89,6 +89,39 @@ async def test_what_contradicts_other_documents_is_refused_at_the_field(
 async def test_what_may_be_meant_is_taken_with_a_warning(kube: Cluster, operator: Operating, namespace: str) -> None:
     taken, said = await apply(kube, namespace, route("early"))
     assert taken and f"Warning: spec.rules[0].backendRefs: there is no Upstream {namespace}/a yet" in said
+
+
+async def test_an_edit_that_multiplies_load_says_how_much_before_and_when_it_is_made(
+    kube: Cluster, operator: Operating, namespace: str
+) -> None:
+    few, many = policy(level="overrides", retry={"attempts": 0}), policy(level="overrides", retry={"attempts": 4})
+    taken, said = await apply(kube, namespace, upstream(), route(), few)
+    assert taken, said
+    await asyncio.to_thread(kube.kubectl, "wait", "-n", namespace, "--for=condition=Programmed", "agentroute/chat")
+    context = create_default_context(cafile=operator.ca_file)
+    async with httpx.AsyncClient(verify=context, timeout=60) as client:
+        make = maker(kube, client, operator.url)
+        polls = [asyncio.create_task((await make(namespace, name=name)).poll("sha256:older")) for name in "ab"]
+        await asyncio.gather(*polls)
+        words = f"Warning: AgentRoute {namespace}/chat: 2 sidecars, attempts 1→5"
+        for more in (("--dry-run=server",), ()):
+            done = await asyncio.to_thread(kube.apply, plain(many, namespace), words=more)
+            assert done.returncode == 0 and words in done.stderr, done.stderr
+        # And back is no reason to warn of anything.
+        taken, said = await apply(kube, namespace, few)
+        assert taken and "Warning" not in said
+
+
+async def test_who_loses_an_upstream_is_told_and_it_is_deleted_all_the_same(
+    kube: Cluster, operator: Operating, namespace: str
+) -> None:
+    taken, said = await apply(kube, namespace, upstream(), route())
+    assert taken, said
+    await asyncio.to_thread(kube.kubectl, "wait", "-n", namespace, "--for=condition=Programmed", "agentroute/chat")
+    for words in (("--dry-run=server",), ()):
+        done = await asyncio.to_thread(kube.run, "delete", "-n", namespace, "upstream", "a", *words)
+        assert done.returncode == 0
+        assert f"Warning: AgentRoute {namespace}/chat rule 0 has no other upstream" in done.stderr
 
 
 async def test_without_the_operator_everything_is_taken(kube: Cluster, operator: Operating, namespace: str) -> None:

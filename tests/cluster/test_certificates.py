@@ -162,6 +162,12 @@ async def test_the_authority_of_a_mounted_certificate_reaches_the_webhooks_too(
         await until_reviewed(kube, namespace)
         written = json.loads(kube.kubectl("get", "mutatingwebhookconfiguration", NAME, "-o", "json"))
         assert base64.b64decode(written["webhooks"][0]["clientConfig"]["caBundle"]) == operator.ca_file.read_bytes()
+        # Somebody puts back what is in git, and objects pass without being reviewed until that is made good.
+        for one in configurations(operator, namespace):
+            replaced = await asyncio.to_thread(kube.run, "replace", "-f", "-", stdin=json.dumps(one))
+            assert replaced.returncode == 0, replaced.stderr
+        assert not await reviewed(kube, namespace)
+        await until_reviewed(kube, namespace)
         assert await operator.stop() == 0
 
 

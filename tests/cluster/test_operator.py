@@ -3,81 +3,18 @@
 import asyncio
 import base64
 import json
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from ssl import create_default_context
-from typing import Any
 
 import httpx
-import pytest
 from kube import Cluster
 from kube_objects import made, policy, route, upstream
 from operating import Operating, operating
+from polling import WAIT, MakePod, Pod, apply, kubectl, plain, wait_for
 from ports import free_port
 
 from seawall.policy.bundle import unpack
-
-WAIT = "--timeout=20s"
-
-
-def plain(obj: dict[str, Any], namespace: str) -> dict[str, Any]:
-    """As somebody applies it."""
-    meta = obj["metadata"]
-    kept = {"name": meta["name"], **({"namespace": namespace} if "namespace" in meta else {})}
-    return {**obj, "metadata": kept}
-
-
-async def apply(kube: Cluster, namespace: str, *objects: dict[str, Any]) -> None:
-    done = await asyncio.to_thread(kube.apply, *(plain(obj, namespace) for obj in objects))
-    assert done.returncode == 0, done.stderr
-
-
-async def kubectl(kube: Cluster, *words: str) -> str:
-    return await asyncio.to_thread(kube.kubectl, *words)
-
-
-async def wait_for(kube: Cluster, namespace: str, condition: str, name: str) -> None:
-    await kubectl(kube, "wait", "-n", namespace, f"--for=condition={condition}", name, WAIT)
-
-
-@pytest.fixture
-async def operator(kube: Cluster, tmp_path: Path) -> AsyncIterator[Operating]:
-    async with operating(kube, tmp_path) as running:
-        yield running
-        assert await running.stop() == 0
-
-
-@pytest.fixture
-def namespace(kube: Cluster) -> str:
-    return kube.namespace(f"t-{secrets.token_hex(4)}")
-
-
-class Pod:
-    """Polls as a sidecar does, with a real token."""
-
-    def __init__(self, client: httpx.AsyncClient, token: str, url: str) -> None:
-        self.client, self.token, self.url = client, token, url
-
-    async def poll(self, running: str = "", **headers: str) -> httpx.Response:
-        known = {"If-None-Match": f'"{running}"'} if running else {}
-        return await self.client.get(self.url, headers={"Authorization": f"Bearer {self.token}", **known, **headers})
-
-
-MakePod = Callable[..., Awaitable[Pod]]
-
-
-@pytest.fixture
-async def pods(kube: Cluster, operator: Operating) -> AsyncIterator[MakePod]:
-    async with httpx.AsyncClient(verify=create_default_context(cafile=operator.ca_file), timeout=40) as client:
-
-        async def pod(namespace: str, audience: str = "seawall-operator", of: str = "") -> Pod:
-            """`of`: the namespace whose bundle it asks for."""
-            token = await kubectl(kube, "create", "token", "default", "-n", namespace, "--audience", audience)
-            return Pod(client, token, f"{operator.url}/v1/bundles/{of or namespace}/default")
-
-        yield pod
 
 
 async def test_what_is_applied_is_accepted_merged_and_programmed(

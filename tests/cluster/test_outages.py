@@ -65,6 +65,34 @@ async def test_an_api_server_that_is_away_for_a_minute_changes_nothing_and_is_ca
         assert await operator.stop() == 0
 
 
+@pytest.mark.timeout(120)
+async def test_an_operator_is_ready_only_once_it_knows_everything_and_has_a_certificate(world: World) -> None:
+    async def answers(path: str) -> int:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"{operator.admin_url}{path}")).status_code
+
+    async def ready() -> bool:
+        return await answers("/readyz") == 200
+
+    async with relaying(world.kube.url) as line:
+        words = ("--tls-secret", f"tls-{world.namespace}")
+        await line.down()
+        async with operating(
+            world.kube, world.folder, *words, through=line.url, own_certificate=True, ready=False
+        ) as operator:
+            await asyncio.sleep(2)
+            assert (await answers("/livez"), await answers("/readyz")) == (200, 503)
+            await line.up()
+            # It knows everything soon, and may not read this Secret, nor has it been made: no certificate, not ready.
+            await seconds_until(lambda: leads(operator.admin_url), 40)
+            assert (await answers("/livez"), await answers("/readyz")) == (200, 503)
+            assert await operator.stop() == 0
+        async with operating(world.kube, world.folder, through=line.url, own_certificate=True, ready=False) as operator:
+            await seconds_until(ready, 40)
+            assert await operator.stop() == 0
+        await asyncio.to_thread(world.kube.kubectl, "delete", "-n", "kube-system", "secret", "seawall-operator-tls")
+
+
 async def test_a_watch_that_is_cut_misses_nothing(world: World) -> None:
     async with relaying(world.kube.url) as line, operating(world.kube, world.folder, through=line.url) as operator:
         await world.apply(world.upstream(), route("first"))

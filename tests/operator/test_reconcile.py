@@ -1,6 +1,7 @@
 """What is written of documents, bundles and sidecars; and that nothing is written twice."""
 
 import base64
+import json
 from random import Random
 from typing import Any
 
@@ -9,9 +10,11 @@ from kube_objects import BAD, arbitrary, cluster_upstream, made, policy, route, 
 from kube_sim import Simulated
 
 from seawall.policy.bundle import unpack
+from seawall_operator import config_maps
 from seawall_operator.reconcile import COUNT_SECONDS, Apply, Delete
 from seawall_operator.resources import identity
 from seawall_operator.sidecar_container import BUNDLE_FILE
+from seawall_operator.sidecars import SEEN_SECONDS
 
 
 def test_without_sidecars_a_good_route_is_programmed_and_says_that_there_are_none() -> None:
@@ -43,6 +46,19 @@ def test_programmed_waits_for_the_word_of_every_sidecar() -> None:
     assert world.conditions("AgentRoute", "chat")["Programmed"] == ("True", "Programmed")
 
 
+def test_who_is_silent_for_a_minute_is_not_waited_for_any_longer() -> None:
+    world = Simulated(upstream(), route())
+    world.step()
+    world.report("p1", "an older one")
+    world.step()
+    world.now += SEEN_SECONDS
+    world.step()
+    assert world.conditions("AgentRoute", "chat")["Programmed"] == ("False", "Pending")
+    world.now += 0.1
+    world.step()
+    assert world.conditions("AgentRoute", "chat")["Programmed"] == ("True", "NoSidecars")
+
+
 def test_a_refusal_is_a_condition_with_the_sidecar_s_own_words_and_an_event() -> None:
     world = Simulated(upstream(), route())
     world.step()
@@ -51,6 +67,14 @@ def test_a_refusal_is_a_condition_with_the_sidecar_s_own_words_and_an_event() ->
     assert world.conditions("AgentRoute", "chat")["Programmed"] == ("False", "Rejected")
     assert "1 of 1 sidecars refused it: dialect: Trino" in world.message("AgentRoute", "chat", "Programmed")
     assert ("AgentRoute", "Rejected", True) in [(t.about["kind"], t.what.reason, t.what.warning) for t in world.told]
+
+
+def test_what_a_sidecar_says_does_nothing_to_a_terminal() -> None:
+    world = Simulated(upstream(), route())
+    world.step()
+    world.report("p1", "", refused=world.revision(), error="no\x1b[2J\r\n\ud800 such »file«")
+    world.step()
+    assert world.message("AgentRoute", "chat", "Programmed").endswith("refused it: no�[2J��� such »file«")
 
 
 def test_a_condition_is_of_the_generation_that_it_speaks_of_and_keeps_its_time() -> None:
@@ -149,6 +173,30 @@ def test_an_effective_policy_goes_with_its_route() -> None:
     )
     (owner,) = created["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("AgentRoute", "chat", "AgentRoute-team-chat")
+
+
+def test_a_status_has_an_end_whatever_a_route_says() -> None:
+    texts = [{"type": "StaticResponse", "status": 503, "text": letter * 16_000} for letter in "ab"]
+    world = Simulated(upstream(), route(fallback=texts))
+    world.step()
+    status = (world.documents.get(("EffectivePolicy", "team", "chat")) or {})["status"]
+    (value,) = [one["value"] for one in status["fields"] if one["path"] == "rules[0].fallback"]
+    assert value.endswith("characters)") and len(json.dumps(status)) < 100_000
+
+
+def test_a_bundle_that_no_config_map_holds_leaves_the_one_before_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Simulated(upstream(), route())
+    world.step()
+    before = world.config_maps["team", "seawall-bundle-default"]
+    monkeypatch.setattr(config_maps, "MAX_BYTES", 100)
+    world.put(route(retry={"attempts": 7}))
+    world.compile()
+    assert ("team", "seawall-bundle-default") in world.plan("team").too_large
+    world.step()
+    assert world.config_maps["team", "seawall-bundle-default"] == before
+    assert world.conditions("AgentRoute", "chat")["Programmed"] == ("True", "NoSidecars")
 
 
 def test_new_pods_find_their_bundle_in_a_config_map_before_anything_is_said_of_it() -> None:

@@ -12,7 +12,8 @@ from seawall_operator.reconcile import Apply, Delete, Moment, Plan, Stored, Tell
 from seawall_operator.render import Documents, Rendered, render
 from seawall_operator.resources import identity
 from seawall_operator.sidecar_container import BUNDLE_FILE
-from seawall_operator.sidecars import Report, Sidecars
+from seawall_operator.sidecars import Key, Report, Sidecars
+from seawall_operator.standing import Standing, Word
 from seawall_operator.statuses import Statuses
 
 
@@ -24,6 +25,7 @@ class Simulated:
         self.config_maps: dict[Place, Object] = {}
         self.sidecars = Sidecars()
         self.counted: dict[Any, float] = {}
+        self.unheard: dict[Key, Word] = {}
         self.authority = ""
         self.compiled = Documents()
         self.now = 1000.0
@@ -56,10 +58,9 @@ class Simulated:
         self.sidecars.say(("team", profile), pod, Report(running, refused, error, self.now))
 
     def plan(self, namespace: str) -> Plan:
-        revisions = {(b.namespace, b.profile): b.revision for b in self.bundles}
-        statuses = Statuses(
-            self.compiled, self.rendered, lambda key, r: self.sidecars.counts(key, r, self.now), revisions
-        )
+        revisions = {b.namespace: b.revision for b in self.bundles}
+        standing = Standing(self.sidecars, revisions, self.now, self.unheard)
+        statuses = Statuses(self.compiled, self.rendered, standing)
         revisions_of_maps = {key: one["metadata"]["annotations"][REVISION] for key, one in self.config_maps.items()}
         stored = Stored(revisions_of_maps, self.counted, self.authority)
         time = f"2026-01-01T00:{int(self.now) // 60 % 60:02}:{int(self.now) % 60:02}Z"

@@ -43,10 +43,12 @@ async def operating(
     own_certificate: bool = False,
     through: str = "",
     account: tuple[str, str] | None = None,
+    ready: bool = True,
 ) -> AsyncIterator[Operating]:
     """`folder` takes its certificate and its log. `port`: of an operator that was there before. `own_certificate`: it
     makes its own, for 127.0.0.1, and `ca_file` is not written. `through`: the URL of a line to the API server.
-    `account`: namespace and name of the service account that it works as; else one of the tests' own."""
+    `account`: namespace and name of the service account that it works as; else one of the tests' own. `ready`: wait
+    until it is."""
     ca_file, server = folder / "operator-ca.pem", folder / "operator.pem"
     if not ca_file.exists() and not own_certificate:
         authority = trustme.CA()
@@ -66,12 +68,14 @@ async def operating(
     assert process.stderr is not None
     copying: asyncio.Task[None] | None = None
     try:
+        found, said = None, b""
         async with asyncio.timeout(20):
-            greeting = await process.stderr.readline()
-        found = _GREETING.search(greeting)
-        assert found is not None, greeting.decode() + (await process.stderr.read()).decode()
+            while found is None and (line := await process.stderr.readline()):
+                found, said = _GREETING.search(line), said + line
+        assert found is not None, said.decode()
         copying = asyncio.create_task(_copy(process.stderr, log))
-        await _ready(int(found[2]))
+        if ready:
+            await _ready(int(found[2]))
         urls = f"https://127.0.0.1:{int(found[1])}", f"http://127.0.0.1:{int(found[2])}"
         yield Operating(process, *urls, ca_file, log)
     except BaseException:
