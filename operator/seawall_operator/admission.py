@@ -9,6 +9,7 @@ import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -16,6 +17,13 @@ from aiohttp import web
 from seawall_operator.inject import Patch
 from seawall_operator.resources import RESOURCES, Object
 from seawall_operator.review import Opinion
+
+THREADS = 2
+"""Reviews at a time, in threads of their own: whoever reaches this port may ask for any number, and must not
+keep the operator's other work from its turn."""
+MOST = 32
+"""Reviews that wait. More than an API server waits for (its timeout) is of no use."""
+TOO_BUSY = "seawall: not reviewed, the operator has too much to do"
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +38,10 @@ class Reviewer(Protocol):
         """What is known is looked up at once; what follows from it may take seconds, in a thread."""
         ...
 
+    def farewell(self, obj: Object) -> Callable[[], Opinion]:
+        """Of an upstream that is to be deleted."""
+        ...
+
     def patch(self, pod: Object, namespace: str) -> Patch: ...
 
 
@@ -38,6 +50,8 @@ class Admission:
 
     def __init__(self, reviewer: Reviewer) -> None:
         self._reviewer = reviewer
+        self._threads = ThreadPoolExecutor(THREADS, "review")
+        self._waiting = 0
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/validate", self._validate), web.post("/inject", self._inject)]
@@ -54,7 +68,7 @@ class Admission:
         try:
             asked = (await request.json())["request"]
             uid = str(asked["uid"])
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise web.HTTPBadRequest(text="not an AdmissionReview\n") from None
         try:
             answer = await decide(asked)
@@ -65,16 +79,26 @@ class Admission:
         return web.json_response(body)
 
     async def _of_document(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        obj = asked.get("object")
+        deleted = asked.get("operation") == "DELETE"
+        obj = asked.get("oldObject" if deleted else "object")
         if not isinstance(obj, Mapping) or obj.get("kind") not in RESOURCES or asked.get("subResource"):
             return {"allowed": True}
         if not self._reviewer.ready:
             return {"allowed": True, "warnings": ["seawall: not reviewed, the operator is just starting"]}
-        found = await asyncio.to_thread(self._reviewer.opinion(obj))
+        if self._waiting >= MOST:
+            return {"allowed": True, "warnings": [TOO_BUSY]}
+        found = await self._made(self._reviewer.farewell(obj) if deleted else self._reviewer.opinion(obj))
         if found.errors:
             message = "; ".join(found.errors)
             return {"allowed": False, "status": {"code": 422, "reason": "Invalid", "message": message}}
         return {"allowed": True, "warnings": list(found.warnings)}
+
+    async def _made(self, opinion: Callable[[], Opinion]) -> Opinion:
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, opinion)
+        finally:
+            self._waiting -= 1
 
     async def _of_pod(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         pod = asked.get("object")

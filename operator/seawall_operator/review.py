@@ -4,13 +4,15 @@ The answer is what the operator would do with it, found by doing it: compiled be
 reference that leads nowhere yet is no reason to refuse: `kubectl apply` of a folder comes in any order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from seawall.policy.documents import Identity
 from seawall_operator.conditions import told
+from seawall_operator.references import backend
 from seawall_operator.render import Documents, Rendered, Scope, render
-from seawall_operator.resources import Object, identity
+from seawall_operator.resources import Object, identity, spec_of
+from seawall_operator.standing import words
 
 MAX_WARNINGS = 20
 MAX_WARNING = 256
@@ -26,7 +28,7 @@ class Opinion:
 
 
 def review(obj: Object, documents: Documents, rendered: Rendered, sidecars: Mapping[str, int]) -> Opinion:
-    """Of a document that is to be stored. `sidecars`: how many each namespace has."""
+    """Of a document that is to be stored. `sidecars`: how many of each namespace have asked this replica."""
     key = identity(obj)
     would = documents.copy()
     affected = would.affected(key)
@@ -43,8 +45,31 @@ def review(obj: Object, documents: Documents, rendered: Rendered, sidecars: Mapp
         kind, namespace, name = ref.upstream
         where = f"{namespace}/{name}" if namespace else name
         warnings.append(f"spec.rules[{ref.rule}].backendRefs: there is no {kind} {where} yet")
-    warnings += _multiplied(affected, rendered, after, sidecars)
-    return Opinion(warnings=tuple(one[:MAX_WARNING] for one in dict.fromkeys(warnings))[:MAX_WARNINGS])
+    # A replica that does not lead knows only of those that ask it; the one that leads has said of how many it knows.
+    known = words(would)
+    seen = {
+        one: max(sidecars.get(one, 0), known[one, ""].counts.total if (one, "") in known else 0) for one in affected
+    }
+    warnings += _multiplied(affected, rendered, after, seen)
+    return Opinion(warnings=_told(warnings))
+
+
+def farewell(key: Identity, documents: Documents) -> Opinion:
+    """Of an upstream that is to be deleted: who goes on without it. Never a reason to refuse."""
+    warnings = []
+    for namespace in sorted(documents.affected(key)):
+        for route in documents.of(namespace, "AgentRoute"):
+            for index, rule in enumerate(spec_of(route).get("rules", ())):
+                targets = [backend(route, ref) for ref in rule.get("backendRefs", ())]
+                if key in targets:
+                    alone = all(target == key or documents.get(target) is None for target in targets)
+                    end = "has no other upstream: it will answer nothing" if alone else "goes on without it"
+                    warnings.append(f"AgentRoute {namespace}/{route['metadata']['name']} rule {index} {end}")
+    return Opinion(warnings=_told(warnings))
+
+
+def _told(warnings: Iterable[str]) -> tuple[str, ...]:
+    return tuple(one[:MAX_WARNING] for one in dict.fromkeys(warnings))[:MAX_WARNINGS]
 
 
 def _multiplied(affected: set[str], before: Rendered, after: Rendered, sidecars: Mapping[str, int]) -> list[str]:
@@ -58,8 +83,9 @@ def _multiplied(affected: set[str], before: Rendered, after: Rendered, sidecars:
         for route, attempts in _attempts(new).items():
             if route in were and attempts > were[route]:
                 number = sidecars.get(namespace, 0)
+                seen = f"{number} sidecar{'' if number == 1 else 's'}"
                 found.append(
-                    f"AgentRoute {namespace}/{route[2]}: {number} sidecars, attempts {were[route]}→{attempts}: "
+                    f"AgentRoute {namespace}/{route[2]}: {seen}, attempts {were[route]}→{attempts}: "
                     "so much more load on an upstream that fails"
                 )
     return found

@@ -6,8 +6,8 @@ from functools import partial
 
 from seawall_operator.control import Control
 from seawall_operator.inject import Patch, inject, profile_for
-from seawall_operator.resources import Object
-from seawall_operator.review import Opinion, review
+from seawall_operator.resources import Object, identity
+from seawall_operator.review import Opinion, farewell, review
 from seawall_operator.sidecar_container import Injection
 
 
@@ -27,6 +27,10 @@ class Knowledge:
         documents, rendered = self._control.snapshot()
         sidecars = Counter(namespace for (namespace, _), _, _ in self._control.sidecars.all())
         return partial(review, obj, documents, rendered, sidecars)
+
+    def farewell(self, obj: Object) -> Callable[[], Opinion]:
+        documents, _ = self._control.snapshot()
+        return partial(farewell, identity(obj), documents)
 
     def patch(self, pod: Object, namespace: str) -> Patch:
         documents, rendered = self._control.snapshot()

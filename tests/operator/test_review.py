@@ -3,7 +3,7 @@
 from kube_objects import BAD, Object, policy, route, upstream
 
 from seawall_operator.render import Documents, render
-from seawall_operator.review import Opinion, review
+from seawall_operator.review import Opinion, farewell, review
 
 
 def opinion(obj: Object, *known: Object, **sidecars: int) -> Opinion:
@@ -51,6 +51,27 @@ def test_more_load_on_what_fails_is_a_warning_with_its_size() -> None:
     found = opinion(policy("more", level="overrides", retry={"attempts": 4}), *known, team=412)
     assert any("412 sidecars, attempts 1→5" in warning for warning in found.warnings)
     assert opinion(policy("less", level="overrides", retry={"attempts": 0}), *known, team=412).warnings == ()
+
+
+def test_a_replica_that_does_not_lead_knows_from_a_status_how_many_there_are() -> None:
+    said = {"sidecars": {"total": 412, "current": 412, "stale": 0, "rejected": 0}}
+    known = (upstream(), {**route(retry={"attempts": 0}), "status": said})
+    found = opinion(policy("more", level="overrides", retry={"attempts": 4}), *known, team=200)
+    assert any("412 sidecars, attempts 1→5" in warning for warning in found.warnings)
+
+
+def test_who_loses_an_upstream_is_told_when_it_is_deleted() -> None:
+    documents = Documents(
+        [upstream("a"), upstream("b"), route("both", "a", "b"), route("one", "a"), route("x", "team/a", namespace="y")]
+    )
+    assert farewell(("Upstream", "team", "a"), documents) == Opinion(
+        warnings=(
+            "AgentRoute team/both rule 0 goes on without it",
+            "AgentRoute team/one rule 0 has no other upstream: it will answer nothing",
+            "AgentRoute y/x rule 0 has no other upstream: it will answer nothing",
+        )
+    )
+    assert farewell(("Upstream", "team", "c"), documents) == Opinion()
 
 
 def test_reviewing_changes_nothing() -> None:
