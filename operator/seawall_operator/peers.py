@@ -1,14 +1,14 @@
 """Replicas among each other: one that does not write passes on what its sidecars say to the one that does.
 
 Whoever sends must show a token of the operator's own service account, for the audience that sidecars' tokens have too:
-an agent's pod cannot speak for others. What cannot be delivered is not kept: sidecars say it again with each question.
+an agent's pod cannot speak for others. What cannot be delivered is tried again for as long as it counts.
 """
 
 import asyncio
 import json
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,16 @@ from aiohttp import web
 
 from seawall_operator.bundles import Review
 from seawall_operator.kube import ApiError, Caller
-from seawall_operator.sidecars import Key, Report
+from seawall_operator.sidecars import SEEN_SECONDS, Key, Report
 
 GATHER = 0.25
 TIMEOUT = 5.0
+RETRY = 1.0
 MAX_REPORTS = 50_000
+BATCH = 100
+"""Reports in one request: a sidecar's reason to refuse a bundle may be a thousand characters long."""
+REVIEW_SECONDS = 60.0
+"""What the API server says of a peer's token holds so long: there may be a hundred requests after an edit."""
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +51,11 @@ class Outbox:
         self._leader = leader
         self._reports: dict[tuple[Key, str], Report] = {}
         self._any = asyncio.Event()
+        self._cut_off = False
+        self._trusted: tuple[str, ssl.SSLContext] | None = None
 
     def put(self, key: Key, pod: str, report: Report) -> None:
-        if len(self._reports) < MAX_REPORTS:
+        if len(self._reports) < MAX_REPORTS or (key, pod) in self._reports:
             self._reports[key, pod] = report
             self._any.set()
 
@@ -59,25 +66,52 @@ class Outbox:
                 await self._any.wait()
                 await asyncio.sleep(GATHER)
                 self._any.clear()
-                reports, self._reports = self._reports, {}
-                if (address := self._leader()) and reports:
-                    await self._send(session, address, reports)
+                if not await self._deliver(session):
+                    await asyncio.sleep(RETRY)
+
+    async def _deliver(self, session: aiohttp.ClientSession) -> bool:
+        """False: something is left."""
+        reports, self._reports = self._reports, {}
+        rows = list(reports.items())
+        address = self._leader()
+        for begin in range(0, len(rows), BATCH):
+            if not (address and await self._send(session, address, rows[begin : begin + BATCH])):
+                self._keep(rows[begin:])
+                return not self._reports
+        return True
+
+    def _keep(self, rows: Sequence[tuple[tuple[Key, str], Report]]) -> None:
+        """Of what was not delivered, what still counts and was not said anew."""
+        now = asyncio.get_running_loop().time()
+        for (key, pod), report in rows:
+            if now - report.at < SEEN_SECONDS and (key, pod) not in self._reports:
+                self.put(key, pod, report)
 
     async def _send(
-        self, session: aiohttp.ClientSession, address: str, reports: Mapping[tuple[Key, str], Report]
-    ) -> None:
+        self, session: aiohttp.ClientSession, address: str, reports: Sequence[tuple[tuple[Key, str], Report]]
+    ) -> bool:
         now = asyncio.get_running_loop().time()
-        rows = [[*key, pod, r.running, r.refused, r.error, now - r.at] for (key, pod), r in reports.items()]
+        rows = [[*key, pod, r.running, r.refused, r.error, now - r.at] for (key, pod), r in reports]
         try:
             token = (await asyncio.to_thread(self._peering.token_file.read_text)).strip()
-            trust = ssl.create_default_context(cadata=self._peering.authority() or None)
             headers = {"Authorization": f"Bearer {token}"}
-            async with session.post(
-                f"{address}/v1/reports", json=rows, headers=headers, ssl=trust, server_hostname=self._peering.name
-            ) as answer:
+            url, name = f"{address}/v1/reports", self._peering.name
+            async with session.post(url, json=rows, headers=headers, ssl=self._trust(), server_hostname=name) as answer:
                 answer.raise_for_status()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            log.warning("%d reports were not passed on to %s: %s", len(rows), address, error or type(error).__name__)
+            if not self._cut_off:
+                log.warning("reports are not passed on to %s for now: %s", address, error or type(error).__name__)
+            self._cut_off = True
+            return False
+        self._cut_off = False
+        return True
+
+    def _trust(self) -> ssl.SSLContext:
+        """The same one for the same authority: the connection is used again."""
+        authority = self._peering.authority()
+        if self._trusted is None or self._trusted[0] != authority:
+            self._trusted = authority, ssl.create_default_context(cadata=authority or None)
+        return self._trusted[1]
 
 
 class Inbox:
@@ -88,6 +122,8 @@ class Inbox:
         self._review = review
         self._say = say
         self._own: Caller | None = None
+        self._known: tuple[str, float] = "", float("-inf")
+        """A peer's token, and when it was reviewed."""
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/v1/reports", self._reports)]
@@ -105,6 +141,9 @@ class Inbox:
         return web.Response(status=204)
 
     async def _is_peer(self, token: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        if token and token == self._known[0] and now - self._known[1] < REVIEW_SECONDS:
+            return True
         try:
             if self._own is None:
                 own = await asyncio.to_thread(self._peering.token_file.read_text)
@@ -114,7 +153,10 @@ class Inbox:
             log.warning("a replica's token could not be reviewed: %s", error)
             return False
         own_account = self._own and (self._own.namespace, self._own.service_account)
-        return caller is not None and (caller.namespace, caller.service_account) == own_account
+        if caller is None or (caller.namespace, caller.service_account) != own_account:
+            return False
+        self._known = token, now
+        return True
 
 
 def _row(row: Any, now: float) -> tuple[Key, str, Report]:
