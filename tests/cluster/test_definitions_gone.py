@@ -65,8 +65,10 @@ async def test_an_operator_outlives_its_definitions_and_goes_on_when_they_are_ba
 
         took = await seconds_until(back, 60)
         print(f"{took:.1f} s after the definitions were back")
+        acknowledged = asyncio.create_task(pod.poll(await pod.revision()))
         await wait_for(alone, "team", "Programmed", "agentroute/again")
-        # From then on as ever.
+        # From then on as ever: the next edit answers the question.
         await apply(alone, "team", route("more"))
-        await wait_for(alone, "team", "Programmed", "agentroute/more")
+        async with asyncio.timeout(5):
+            assert {one.name for one in unpack((await acknowledged).content).policy.routes} == {"again", "more"}
         assert await operator.stop() == 0
