@@ -39,6 +39,7 @@ from operating import Operating, operating  # noqa: E402
 
 from seawall_operator.connection import from_kubeconfig  # noqa: E402
 from seawall_operator.kube import ApiError, Kube  # noqa: E402
+from seawall_operator.reconcile import count_seconds  # noqa: E402
 
 SECONDS, MEMORY, IDLE = 10.0, 512.0, 20.0
 """Targets: seconds until 99 % have a change; MiB at the peak; per cent of a CPU while nothing happens."""
@@ -214,7 +215,7 @@ async def with_fleet(
         assert process.stdout is not None
         found["connect"] = json.loads(await process.stdout.readline())["started_in"]
         note(f"{size.all_sidecars} sidecars have their bundle ({found['connect']:.0f} s)")
-        found["settled"] = await quiet(operator)
+        found["settled"] = await quiet(operator, least=count_seconds(size.namespaces * (2 * size.routes + 3)))
         note(f"quiet after {found['settled']:.0f} s more")
         before, cpu = await fleet.say(time.monotonic()), proc.cpu()
         await asyncio.sleep(idle)
@@ -245,9 +246,11 @@ async def with_fleet(
         await process.wait()
 
 
-async def quiet(operator: Operating) -> float:
-    """Seconds until what is to be said of all the objects has been written: until nothing was, for 15 s."""
+async def quiet(operator: Operating, least: float) -> float:
+    """Seconds until what is to be said of all the objects has been written: until nothing was, for 15 s. `least`: how
+    long it puts counts off."""
     began, before = time.monotonic(), -1.0
+    await asyncio.sleep(least)
     while time.monotonic() - began < QUIET:
         async with httpx.AsyncClient(timeout=60) as client:
             lines = (await client.get(f"{operator.admin_url}/metrics")).text.splitlines()
