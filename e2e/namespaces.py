@@ -1,0 +1,56 @@
+"""The name spaces in which a node lives: network, mounts and processes of its own. What happens there stays there, and
+ends with them: containers, bridges, addresses, mounts, tables of the packet filter. Only control groups are the
+machine's.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ADDRESS = "10.99.99.1"
+"""Of the node, on its own loopback: pods reach it, and nothing outside does."""
+
+# The first process. It waits for the end of its input, which comes with the end of the tests, however that comes;
+# without a first process the kernel ends all others. Bash, since it must wait for orphans' ends as well.
+_FIRST = f"""
+mount -t tmpfs -o mode=755 none /run
+ip link set lo up
+ip address add {ADDRESS}/32 dev lo
+echo 1 > /proc/sys/net/ipv4/ip_forward
+echo up
+read -r _ || true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    pid: int
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """What a command begins with to run there."""
+        children = f"--pid=/proc/{self.pid}/ns/pid_for_children"
+        return ("nsenter", f"--target={self.pid}", "--net", "--mount", children, "--")
+
+    @property
+    def network(self) -> tuple[str, ...]:
+        """What a command begins with that stays outside, but reaches what listens there."""
+        return ("nsenter", f"--target={self.pid}", "--net", "--")
+
+
+@contextmanager
+def namespaces() -> Iterator[Namespaces]:
+    options = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    first = subprocess.Popen(
+        ["unshare", *options, "bash", "-euc", _FIRST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path("/")
+    )
+    assert first.stdin is not None and first.stdout is not None
+    try:
+        assert first.stdout.readline() == b"up\n", "the node's name spaces cannot be made"
+        yield Namespaces(first.pid)
+    finally:
+        first.stdin.close()
+        first.wait(60)
+        first.stdout.close()
