@@ -80,6 +80,8 @@ lock:  ## pin the dependencies anew; needs uv in .venv
 	$(UV) $(IMAGE_EXTRAS) --extra translate --constraint requirements-dev.lock --output-file image/requirements-translate.lock
 	$(subst compile pyproject.toml,compile,$(UV)) --group build --group sbom \
 		--constraint requirements-dev.lock --output-file image/requirements-build.lock
+	echo openai | $(subst compile pyproject.toml,compile -,$(UV)) \
+		--constraint requirements-dev.lock --output-file e2e/agent/requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

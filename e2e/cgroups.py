@@ -52,6 +52,23 @@ def clear() -> None:
         time.sleep(0.1)
 
 
+def peak(container: str) -> int:
+    """Bytes that a container has had at most, files in memory included."""
+    return int(_of(container, "memory.peak" if unified() else "memory.max_usage_in_bytes"))
+
+
+def kills(container: str) -> int:
+    """How often the kernel took a process of it for want of memory."""
+    lines = _of(container, "memory.events" if unified() else "memory.oom_control").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def _of(container: str, file: str) -> str:
+    root = MOUNT / NAME if unified() else MOUNT / "memory" / NAME
+    [found] = root.rglob(f"*{container}*/{file}")
+    return found.read_text()
+
+
 @contextmanager
 def cgroups() -> Iterator[str]:
     """Made, and its name: what the kubelet calls its cgroupRoot."""

@@ -12,12 +12,17 @@ from pathlib import Path
 ADDRESS = "10.99.99.1"
 """Of the node, on its own loopback: pods reach it, and nothing outside does."""
 
+SERVICES = "10.96.0.0/16"
+"""Where Services have their addresses. Nobody is there, and yet the kernel wants a way before kube-proxy's rules are
+asked."""
+
 # The first process. It waits for the end of its input, which comes with the end of the tests, however that comes;
 # without a first process the kernel ends all others. Bash, since it must wait for orphans' ends as well.
 _FIRST = f"""
 mount -t tmpfs -o mode=755 none /run
 ip link set lo up
 ip address add {ADDRESS}/32 dev lo
+ip route add {SERVICES} dev lo src {ADDRESS}
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo up
 read -r _ || true

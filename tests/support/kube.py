@@ -50,11 +50,20 @@ class Cluster:
         return done.stdout
 
     def run(self, *words: str, stdin: str = "", seconds: float = 30.0) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
-        command = [*self.enter, str(self.kubectl_path), *words]
         return subprocess.run(
-            command, input=stdin, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
+            self._command(*words), input=stdin, env=self._environment(), capture_output=True, text=True,
+            timeout=seconds, check=False,
+        )  # fmt: skip
+
+    def popen(self, *words: str) -> "subprocess.Popen[str]":
+        """One that goes on; its output is to be read."""
+        return subprocess.Popen(self._command(*words), env=self._environment(), stdout=subprocess.PIPE, text=True)
+
+    def _command(self, *words: str) -> list[str]:
+        return [*self.enter, str(self.kubectl_path), *words]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
 
     def apply(self, *objects: Mapping[str, Any], words: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
         """`kubectl apply --server-side` of plain objects."""
@@ -108,7 +117,7 @@ def _start(programs: Mapping[str, Path], processes: Daemons, place: Place, *, co
         # Nobody's pods can reach a loopback address: it is no endpoint of the Service `kubernetes`.
         f"--advertise-address={address}", f"--endpoint-reconciler-type={'lease' if place.enter else 'none'}",
         "--tls-cert-file=server.pem", "--kubelet-client-certificate=kubelet-client.pem",
-        "--kubelet-client-key=kubelet-client.pem",
+        "--kubelet-client-key=kubelet-client.pem", "--kubelet-preferred-address-types=InternalIP",
         "--tls-private-key-file=server.pem", "--client-ca-file=ca.pem", "--token-auth-file=tokens.csv",
         "--authorization-mode=Node,RBAC", "--service-account-key-file=sa.pub",
         "--service-cluster-ip-range=10.96.0.0/16", "--service-account-signing-key-file=sa.key",
