@@ -45,9 +45,10 @@ kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against
 image:  ## one image for proxy and operator, and what is in it, in dist/; VARIANT=translate adds translation
 	@image/build.sh $(VARIANT)
 
-# Needs root: it builds the image on a Debian of its own making, and starts it as a cluster would.
+# Needs root: the image, and this machine as a node of a Kubernetes that runs it. docs/end-to-end.md.
 e2e: $(VENV)/dev.stamp  ## what `make test` leaves out
-	@e2e/tools.sh
+	@why=$$(e2e/preflight.sh) || { echo "make e2e: $$why" >&2; exit 1; }
+	@PYTHONPATH=.:tests/support nice $(BIN)/python -m e2e.binaries
 	$(BIN)/python -m pytest -q --timeout 600 e2e
 
 bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/benchmarks.md

@@ -10,9 +10,9 @@ from e2e.images import AGENT, PAUSE, SEAWALL, Image, archive, build_agent, built
 from e2e.node import PAUSE as PAUSE_NAME
 from e2e.node import Node, node
 from e2e.objects import AGENT_IMAGE, SEAWALL_IMAGE
-from e2e.release import installed
+from e2e.release import HOME, installed
 from e2e.table import Row, Table
-from e2e.team import Team
+from e2e.team import NAMESPACE, Team
 from kubernetes_binaries import CACHE
 
 TABLE = pytest.StashKey[Table]()
@@ -31,7 +31,19 @@ def pytest_runtest_makereport(
         figure = ", ".join(str(value) for name, value in item.user_properties if name == "figure")
         name = item.name.removeprefix("test_").replace("_", " ")
         item.config.stash[TABLE].rows.append(Row(name, call.duration, report.outcome, figure))
+    team = item.funcargs.get("team") if isinstance(item, pytest.Function) else None
+    if report.failed and isinstance(team, Team):
+        report.sections.append(("the cluster then", _seen(team)))
     return report
+
+
+def _seen(team: Team) -> str:
+    questions = (
+        "get pods -A -o wide", "get agentroutes,upstreams -A", "get events -A --sort-by=.lastTimestamp",
+        f"logs -n {NAMESPACE} {team.agent()} -c seawall --tail=30",
+        f"logs -n {HOME} -l app.kubernetes.io/component=operator --tail=30",
+    )  # fmt: skip
+    return "\n".join(team.kube.run(*one.split()).stdout[-4000:] for one in questions)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

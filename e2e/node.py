@@ -23,6 +23,8 @@ NAME = "node1"
 PAUSE = "localhost/pause:1"
 """The image of what holds a pod's name spaces; to be loaded before the first pod."""
 READY_SECONDS = 60.0
+PLUG_INS = ("/usr/lib/cni", "/opt/cni/bin")
+"""Where Debian's containernetworking-plugins are, and everybody else's."""
 _PODS = "10.244.77.0/24"
 _SOCKET = "/run/containerd/containerd.sock"
 _NETWORK = {
@@ -50,7 +52,7 @@ state = "/run/containerd"
   restrict_oom_score_adj = true
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "{{plug_ins}}"
     conf_dir = "{{folder}}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
@@ -107,8 +109,9 @@ def _containerd(running: Daemons, images: Path) -> None:
     folder = running.folder
     (folder / "cni").mkdir()
     (folder / "cni" / "10-pods.conflist").write_text(json.dumps(_NETWORK))
+    plug_ins = next(one for one in PLUG_INS if Path(one, "bridge").exists())
     configuration = folder / "containerd.toml"
-    configuration.write_text(_CONTAINERD.format(root=images, folder=folder))
+    configuration.write_text(_CONTAINERD.format(root=images, folder=folder, plug_ins=plug_ins))
     running.start(Path("containerd"), f"--config={configuration}")
 
 

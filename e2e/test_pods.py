@@ -88,7 +88,7 @@ def test_a_thousand_streams_beside_a_full_cache_fit_into_128_mib(
     def metric(name: str) -> float:
         return sum(team.metric(name, limited, LOAD).values())
 
-    [filled] = team.do("fill", "70", "lab-tokens-80000", pod=limited, namespace=LOAD, seconds=120)
+    [filled] = team.do("fill", "90", "lab-tokens-80000", pod=limited, namespace=LOAD, seconds=120)
     assert filled["characters"] > 32 * _MIB
     kept = metric("seawall_cache_bytes")
     assert kept > 24 * _MIB, f"{kept / _MIB:.0f} MiB are kept"
