@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 ADDRESS = "10.99.99.1"
 """Of the node, on its own loopback: pods reach it, and nothing outside does."""
@@ -31,31 +30,41 @@ read -r _ || true
 
 @dataclass(frozen=True, slots=True)
 class Namespaces:
-    pid: int
+    first: "subprocess.Popen[bytes]"
 
     @property
     def enter(self) -> tuple[str, ...]:
         """What a command begins with to run there."""
-        children = f"--pid=/proc/{self.pid}/ns/pid_for_children"
-        return ("nsenter", f"--target={self.pid}", "--net", "--mount", children, "--")
+        children = f"--pid=/proc/{self.first.pid}/ns/pid_for_children"
+        return ("nsenter", f"--target={self.first.pid}", "--net", "--mount", children, "--")
 
     @property
     def network(self) -> tuple[str, ...]:
         """What a command begins with that stays outside, but reaches what listens there."""
-        return ("nsenter", f"--target={self.pid}", "--net", "--")
+        return ("nsenter", f"--target={self.first.pid}", "--net", "--")
+
+    def end(self) -> None:
+        """All processes, and then the rest. May be called again."""
+        if self.first.stdin is not None:
+            self.first.stdin.close()
+        self.first.wait(60)
 
 
 @contextmanager
 def namespaces() -> Iterator[Namespaces]:
     options = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    # Of a session of its own: a ctrl-C of the test run must not end it before the tests have.
     first = subprocess.Popen(
-        ["unshare", *options, "bash", "-euc", _FIRST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path("/")
+        ["unshare", *options, "bash", "-euc", _FIRST],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
-    assert first.stdin is not None and first.stdout is not None
+    found = Namespaces(first)
     try:
-        assert first.stdout.readline() == b"up\n", "the node's name spaces cannot be made"
-        yield Namespaces(first.pid)
+        assert first.stdout is not None
+        with first.stdout as said:
+            assert said.readline() == b"up\n", "the node's name spaces cannot be made"
+        yield found
     finally:
-        first.stdin.close()
-        first.wait(60)
-        first.stdout.close()
+        found.end()

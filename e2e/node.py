@@ -93,16 +93,24 @@ def node() -> Iterator[Node]:
     with _alone(), _folder() as images, cgroups() as group, namespaces() as within:
         began = time.monotonic()
         with cluster(place=Place(ADDRESS, within.enter)) as kube, daemons(within.enter) as running:
-            running.start(binaries(NODE)["kube-scheduler"], f"--kubeconfig={kube.kubeconfig}", "--leader-elect=false")
-            _containerd(running, images)
-            _kubelet(running, kube, group)
-            _network(running, kube)
-            while kube.run("wait", "--for=condition=Ready", f"node/{NAME}", "--timeout=1s").returncode:
-                for process in running.started:
-                    assert process.poll() is None, f"{process.args!r} ended at once"
-                assert time.monotonic() - began < READY_SECONDS, "the node does not become Ready"
-                time.sleep(0.1)
-            yield Node(kube, within, time.monotonic() - began)
+            try:
+                _start(running, kube, images, group)
+                while kube.run("wait", "--for=condition=Ready", f"node/{NAME}", "--timeout=1s").returncode:
+                    for process in running.started:
+                        assert process.poll() is None, f"{process.args!r} ended at once"
+                    assert time.monotonic() - began < READY_SECONDS, "the node does not become Ready"
+                    time.sleep(0.1)
+                yield Node(kube, within, time.monotonic() - began)
+            finally:
+                # Before what they work with is taken away.
+                within.end()
+
+
+def _start(running: Daemons, kube: Cluster, images: Path, group: str) -> None:
+    running.start(binaries(NODE)["kube-scheduler"], f"--kubeconfig={kube.kubeconfig}", "--leader-elect=false")
+    _containerd(running, images)
+    _kubelet(running, kube, group)
+    _network(running, kube)
 
 
 def _containerd(running: Daemons, images: Path) -> None:

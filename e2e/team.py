@@ -109,13 +109,18 @@ class Team:
             process.communicate()
 
     @contextmanager
-    def unaffected(self, calls: int = 20, pod: str = "", namespace: str = NAMESPACE) -> Iterator[None]:
-        """No call of an agent fails meanwhile, and it makes so many at least."""
+    def unaffected(self, calls: int = 1, pod: str = "", namespace: str = NAMESPACE) -> Iterator[list[Line]]:
+        """No call of an agent fails meanwhile, and it makes so many at least. They are in the list at the end."""
         pod = pod or self.agent()
-        before = len(self.said(pod, namespace))
-        yield
-        until(lambda: len(self.said(pod, namespace)) >= before + calls, f"{calls} more calls of {pod}", 90)
-        failed = [line for line in self.said(pod, namespace)[before:] if line["failed"]]
+        before, lines = len(self.said(pod, namespace)), list[Line]()
+
+        def made() -> bool:
+            lines[:] = self.said(pod, namespace)[before:]
+            return len(lines) >= calls
+
+        yield lines
+        until(made, f"{calls} more calls of {pod}", 90)
+        failed = [line for line in lines if line["failed"]]
         assert not failed, f"{len(failed)} calls of {pod} failed: {failed[:3]}"
 
     def do(self, *words: str, pod: str = "", namespace: str = NAMESPACE, seconds: float = 60.0) -> list[Line]:
