@@ -40,7 +40,7 @@ def pytest_runtest_makereport(
 def _seen(team: Team) -> str:
     questions = (
         "get pods -A -o wide", "get agentroutes,upstreams -A", "get events -A --sort-by=.lastTimestamp",
-        f"logs -n {NAMESPACE} {team.agent()} -c seawall --tail=30",
+        f"logs -n {NAMESPACE} {team.agent()} -c seawall --tail=6",
         f"logs -n {HOME} -l app.kubernetes.io/component=operator --tail=30",
     )  # fmt: skip
     return "\n".join(team.kube.run(*one.split()).stdout[-4000:] for one in questions)
