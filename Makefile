@@ -45,9 +45,10 @@ kubernetes: $(VENV)/dev.stamp  ## the API server that tests/cluster runs against
 image:  ## one image for proxy and operator, and what is in it, in dist/; VARIANT=translate adds translation
 	@image/build.sh $(VARIANT)
 
-# Needs root: it builds the image on a Debian of its own making, and starts it as a cluster would.
+# Needs root: the image, and this machine as a node of a Kubernetes that runs it. docs/end-to-end.md.
 e2e: $(VENV)/dev.stamp  ## what `make test` leaves out
-	@e2e/tools.sh
+	@why=$$(e2e/preflight.sh) || { echo "make e2e: $$why" >&2; exit 1; }
+	@PYTHONPATH=.:tests/support nice $(BIN)/python -m e2e.binaries
 	$(BIN)/python -m pytest -q --timeout 600 e2e
 
 bench: $(VENV)/dev.stamp  ## the README's figures, into README.md and docs/benchmarks.md
@@ -80,6 +81,8 @@ lock:  ## pin the dependencies anew; needs uv in .venv
 	$(UV) $(IMAGE_EXTRAS) --extra translate --constraint requirements-dev.lock --output-file image/requirements-translate.lock
 	$(subst compile pyproject.toml,compile,$(UV)) --group build --group sbom \
 		--constraint requirements-dev.lock --output-file image/requirements-build.lock
+	echo openai | $(subst compile pyproject.toml,compile -,$(UV)) \
+		--constraint requirements-dev.lock --output-file e2e/agent/requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

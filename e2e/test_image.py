@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from building import BASE, Image, run
+from e2e.images import BASE, Image, run
 
 SHELLS = ("sh", "bash", "dash")
 MAX_BYTES = 120_000_000

@@ -120,6 +120,17 @@ def size(text: str) -> int:
         raise ValueError("is not a size, such as 64Mi") from None
 
 
+def size_or_share(most: int, parts: int) -> Callable[[str], int]:
+    """A size. `auto`: `most` bytes, or one of so many parts of the memory that it may take, if that is less."""
+
+    def read(text: str) -> int:
+        from seawall.memory import share
+
+        return share(most, parts) if text == "auto" else size(text)
+
+    return read
+
+
 def whole(text: str) -> int:
     """Any whole number."""
     try:

@@ -3,11 +3,17 @@
 import argparse
 from pathlib import Path
 
-from seawall.arguments import Option, size
+from seawall.arguments import Option, size, size_or_share
 from seawall.store.places import Places
 
 OPTIONS = (
-    Option("--cache-memory", size, "32Mi", "memory for kept answers, cache.store Memory", "SIZE"),
+    Option(
+        "--cache-memory",
+        size_or_share(32 * 2**20, 8),
+        "auto",
+        "memory for kept answers, cache.store Memory; auto: 32Mi, at most an eighth of the container's limit",
+        "SIZE",
+    ),
     Option("--cache-folder", str, "", "where they are on disk, cache.store Disk", "PATH"),
     Option("--cache-disk", size, "1Gi", "what they may take there", "SIZE"),
     Option("--cache-redis", str, "", "where they are for cache.store Redis: redis://, with TLS rediss://", "URL"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seawall import __version__
-from seawall.arguments import Option, add, address, one_of, policies, seconds, shipped, size, take, whole
+from seawall.arguments import Option, add, address, one_of, policies, seconds, shipped, size_or_share, take, whole
 from seawall.cache_options import OPTIONS as CACHE
 from seawall.follow_options import OPTIONS as OPERATOR
 from seawall.terminal import Unusable, default_socket
@@ -160,8 +160,10 @@ _ADMIN_SOCKET = Option(
 )
 _DRAIN = Option("--drain", seconds, "25", "for calls to finish at the end", "SECONDS")
 _BUFFER_BUDGET = Option(
-    "--buffer-budget", size, "64Mi", "memory for bodies and answers that are kept for another attempt", "SIZE"
-)
+    "--buffer-budget", size_or_share(64 * 2**20, 4), "auto",
+    "memory for bodies and answers that are kept for another attempt; auto: 64Mi, at most a quarter of the container's "
+    "limit", "SIZE",
+)  # fmt: skip
 _TRACES = Option(
     "--traces", one_of("off", "otlp"), "off", "otlp: sent by OTLP/HTTP as the OTEL_* variables say", "{off,otlp}"
 )

@@ -3,29 +3,27 @@ the real kubectl to speak with it. No nodes: pods are objects here. Stopped with
 """
 
 import csv
-import ctypes
 import json
 import os
 import secrets
-import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from daemons import Daemons, daemons
 from kubernetes_binaries import binaries
 from ports import free_port
 
 READY_SECONDS = 60.0
+SERVICE_ADDRESS = "10.96.0.1"
+"""Of the Service `kubernetes`: the first of the API server's range."""
 _ISSUER = "https://kubernetes.default.svc"
 
 
@@ -41,6 +39,8 @@ class Cluster:
     token: str
     ready_after: float
     """Seconds from the start of etcd."""
+    enter: tuple[str, ...] = ()
+    """What a command begins with to be where it runs."""
 
     def kubectl(self, *words: str, stdin: str = "", check: bool = True, seconds: float = 30.0) -> str:
         """What it prints; with `check` it must succeed."""
@@ -50,11 +50,20 @@ class Cluster:
         return done.stdout
 
     def run(self, *words: str, stdin: str = "", seconds: float = 30.0) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
-        command = [str(self.kubectl_path), *words]
         return subprocess.run(
-            command, input=stdin, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
+            self._command(*words), input=stdin, env=self._environment(), capture_output=True, text=True,
+            timeout=seconds, check=False,
+        )  # fmt: skip
+
+    def popen(self, *words: str) -> "subprocess.Popen[str]":
+        """One that goes on; its output is to be read."""
+        return subprocess.Popen(self._command(*words), env=self._environment(), stdout=subprocess.PIPE, text=True)
+
+    def _command(self, *words: str) -> list[str]:
+        return [*self.enter, str(self.kubectl_path), *words]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
 
     def apply(self, *objects: Mapping[str, Any], words: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
         """`kubectl apply --server-side` of plain objects."""
@@ -75,63 +84,26 @@ class Cluster:
         self.kubectl("wait", "-n", namespace, "--for=create", "serviceaccount/default", "--timeout=20s")
 
 
-def _end_with_parent() -> None:
-    """In the child: a test run that is killed leaves nothing behind (Linux; elsewhere it would)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a control plane runs: the address that it is reached at, and what a command begins with to be there."""
 
-
-@dataclass
-class _Processes:
-    folder: Path
-    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-
-    def start(self, program: Path, *options: str) -> "subprocess.Popen[bytes]":
-        with (self.folder / f"{program.name}.log").open("wb") as log:
-            # Of a group of its own: a ctrl-C of the test run must not end it before the tests have.
-            process = subprocess.Popen(
-                [str(program), *options],
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
-        self.started.append(process)
-        return process
-
-    def stop(self) -> None:
-        for process in reversed(self.started):
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    address: str = "127.0.0.1"
+    enter: tuple[str, ...] = ()
 
 
 @contextmanager
-def cluster(*, controllers: bool = True) -> Iterator[Cluster]:
+def cluster(*, controllers: bool = True, place: Place | None = None) -> Iterator[Cluster]:
     """Start one and wait until it is ready. `controllers`: garbage collection, namespaces, service accounts."""
-    programs = binaries()
-    folder = Path(tempfile.mkdtemp(prefix="seawall-kube-"))
-    processes = _Processes(folder)
-    try:
-        yield _start(programs, processes, controllers=controllers)
-    except BaseException:
-        for log in sorted(folder.glob("*.log")):
-            tail = log.read_text(errors="replace")[-1500:]
-            print(f"--- {log.name}\n{tail}", file=sys.stderr)
-        raise
-    finally:
-        processes.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    programs, place = binaries(), place or Place()
+    with daemons(place.enter) as processes:
+        yield _start(programs, processes, place, controllers=controllers)
 
 
-def _start(programs: Mapping[str, Path], processes: _Processes, *, controllers: bool) -> Cluster:
-    folder = processes.folder
+def _start(programs: Mapping[str, Path], processes: Daemons, place: Place, *, controllers: bool) -> Cluster:
+    folder, address = processes.folder, place.address
     token = secrets.token_hex(16)
-    _write_keys(folder, token)
+    _write_keys(folder, token, address)
     began = time.monotonic()
     etcd_port, peer_port, port = free_port(), free_port(), free_port()
     client, peer = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
@@ -141,19 +113,21 @@ def _start(programs: Mapping[str, Path], processes: _Processes, *, controllers: 
         f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
     )  # fmt: skip
     server = processes.start(
-        programs["kube-apiserver"], f"--etcd-servers={client}", "--bind-address=127.0.0.1", f"--secure-port={port}",
-        "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--tls-cert-file=server.pem",
+        programs["kube-apiserver"], f"--etcd-servers={client}", f"--bind-address={address}", f"--secure-port={port}",
+        # Nobody's pods can reach a loopback address: it is no endpoint of the Service `kubernetes`.
+        f"--advertise-address={address}", f"--endpoint-reconciler-type={'lease' if place.enter else 'none'}",
+        "--tls-cert-file=server.pem", "--kubelet-client-certificate=kubelet-client.pem",
+        "--kubelet-client-key=kubelet-client.pem", "--kubelet-preferred-address-types=InternalIP",
         "--tls-private-key-file=server.pem", "--client-ca-file=ca.pem", "--token-auth-file=tokens.csv",
         "--authorization-mode=Node,RBAC", "--service-account-key-file=sa.pub",
         "--service-cluster-ip-range=10.96.0.0/16", "--service-account-signing-key-file=sa.key",
-        f"--service-account-issuer={_ISSUER}",
-        f"--api-audiences={_ISSUER}",
+        f"--service-account-issuer={_ISSUER}", f"--api-audiences={_ISSUER}",
     )  # fmt: skip
-    url = f"https://127.0.0.1:{port}"
+    url = f"https://{address}:{port}"
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(json.dumps(_kubeconfig(url, folder / "ca.pem", token)))
     kubeconfig.chmod(0o600)
-    found = Cluster(url, kubeconfig, folder / "ca.pem", folder, programs["kubectl"], token, 0.0)
+    found = Cluster(url, kubeconfig, folder / "ca.pem", folder, programs["kubectl"], token, 0.0, place.enter)
     while found.run("get", "--raw", "/readyz").stdout != "ok":
         assert server.poll() is None, "kube-apiserver ended at once"
         assert time.monotonic() - began < READY_SECONDS, "kube-apiserver does not become ready"
@@ -166,14 +140,17 @@ def _start(programs: Mapping[str, Path], processes: _Processes, *, controllers: 
             "--leader-elect=false", "--use-service-account-credentials=true", "--allocate-node-cidrs=false",
             f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",
         )  # fmt: skip
-    return Cluster(url, kubeconfig, found.ca_file, folder, found.kubectl_path, token, ready)
+    return replace(found, ready_after=ready)
 
 
-def _write_keys(folder: Path, token: str) -> None:
+def _write_keys(folder: Path, token: str, address: str) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    served = authority.issue_cert("127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc")
+    names = {address, "127.0.0.1", SERVICE_ADDRESS, "localhost", "kubernetes", "kubernetes.default.svc"}
+    served = authority.issue_cert(*sorted(names))
     served.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    asking = authority.issue_cert("kube-apiserver", common_name="kube-apiserver")
+    asking.private_key_and_cert_chain_pem.write_to_path(folder / "kubelet-client.pem")
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     (folder / "sa.key").write_bytes(key.private_bytes(*private))

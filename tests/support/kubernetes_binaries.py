@@ -25,14 +25,14 @@ HELM_VERSION = "v4.2.3"
 class Module:
     """One go.mod: where it is, what its programs are called with their packages, and how they are linked."""
 
-    name: str
+    sources: Path
     version: str
     packages: Mapping[str, str]
     flags: str
 
     @property
-    def sources(self) -> Path:
-        return ROOT / "tests" / "cluster" / self.name
+    def name(self) -> str:
+        return self.sources.name
 
     @property
     def folder(self) -> Path:
@@ -41,8 +41,14 @@ class Module:
         return CACHE / self.name / f"{self.version}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
+# Without these a server reports v0.0.0, and kubectl, helm and kopf misjudge it.
+_FLAGS = " ".join(
+    ["-s", "-w"]
+    + [f"-X k8s.io/component-base/version.git{name}={value}" for name, value in
+       (("Version", VERSION), ("Major", "1"), ("Minor", VERSION.split(".")[1]))]
+)  # fmt: skip
 KUBERNETES = Module(
-    "kubernetes",
+    ROOT / "tests" / "cluster" / "kubernetes",
     VERSION,
     {
         "etcd": "go.etcd.io/etcd/server/v3",
@@ -50,15 +56,10 @@ KUBERNETES = Module(
         "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
         "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     },
-    # Without these the server reports v0.0.0, and kubectl, helm and kopf misjudge it.
-    " ".join(
-        ["-s", "-w"]
-        + [f"-X k8s.io/component-base/version.git{name}={value}" for name, value in
-           (("Version", VERSION), ("Major", "1"), ("Minor", VERSION.split(".")[1]))]
-    ),
-)  # fmt: skip
+    _FLAGS,
+)
 HELM = Module(
-    "helm",
+    ROOT / "tests" / "cluster" / "helm",
     HELM_VERSION,
     {"helm": "helm.sh/helm/v4/cmd/helm"},
     f"-s -w -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}",
