@@ -17,6 +17,7 @@ from kube import Cluster
 
 NAMESPACE, AGENT = "team-a", "agent"
 ADMIN_PORT = 4101
+_AGENT = ("-c", "agent", "--", "python", "/agent/agent.py")
 Line = dict[str, Any]
 
 
@@ -100,7 +101,18 @@ class Team:
     @contextmanager
     def following(self, pod: str, namespace: str = NAMESPACE) -> Iterator[Iterator[Line]]:
         """What it prints from its beginning to its end, as it comes: a pod that is gone has no log."""
-        process = self.kube.popen("logs", "-f", "-n", namespace, pod, "-c", "agent")
+        with self._lines("logs", "-f", "-n", namespace, pod, "-c", "agent") as lines:
+            yield lines
+
+    @contextmanager
+    def doing(self, *words: str, pod: str, namespace: str = NAMESPACE) -> Iterator[Iterator[Line]]:
+        """As `do`; what it prints, as it comes."""
+        with self._lines("exec", "-n", namespace, pod, *_AGENT, *words) as lines:
+            yield lines
+
+    @contextmanager
+    def _lines(self, *words: str) -> Iterator[Iterator[Line]]:
+        process = self.kube.popen(*words)
         try:
             assert process.stdout is not None
             yield (json.loads(line) for line in process.stdout)
@@ -125,8 +137,7 @@ class Team:
 
     def do(self, *words: str, pod: str = "", namespace: str = NAMESPACE, seconds: float = 60.0) -> list[Line]:
         """Something else beside an agent's own work, in its container. It need not go well."""
-        command = ("-c", "agent", "--", "python", "/agent/agent.py", *words)
-        done = self.kube.run("exec", "-n", namespace, pod or self.agent(), *command, seconds=seconds)
+        done = self.kube.run("exec", "-n", namespace, pod or self.agent(), *_AGENT, *words, seconds=seconds)
         assert done.stdout, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
