@@ -5,8 +5,11 @@ event could leave behind. kopf's peering is not used: Lease election decides who
 """
 
 import asyncio
+from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
+import aiohttp
 import kopf
 
 from seawall.policy.documents import GROUP
@@ -16,11 +19,32 @@ from seawall_operator.resources import RESOURCES, VERSION
 
 WATCH_SECONDS = 240
 """The API server ends each watch after so long, and kopf begins it anew."""
-SILENT_SECONDS = 300
-"""A watch that is not even ended is taken for dead, and begun anew."""
+SILENT_SECONDS = 90
+"""API servers say something each minute, if only how far they are. A watch that does not is begun anew."""
 
 
-def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegistry:
+class Patience:
+    """Seconds between tries, without an end: kopf would end, and the operator with it, after a minute in which an API
+    server answers with errors."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((1, 1, 2, 3, 5), repeat(10))
+
+
+async def _not_gone(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """A definition that is not there comes back: an API server that starts answers so for a moment, too. kopf would end
+    at once."""
+    response = await handler(request)
+    if response.status == 404:
+        response.close()
+        raise aiohttp.ClientConnectionError(f"404 for {request.url.path}")
+    return response
+
+
+def registry_of(
+    connection: Connection, control: Control, sessions: list[aiohttp.ClientSession]
+) -> kopf.OperatorRegistry:
+    """`sessions` takes those that are to be closed in the end."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
@@ -34,16 +58,18 @@ def registry_of(connection: Connection, control: Control) -> kopf.OperatorRegist
         settings.watching.client_timeout = WATCH_SECONDS + 30
         settings.watching.connect_timeout = 10
         settings.watching.inactivity_timeout = SILENT_SECONDS
+        settings.networking.error_backoffs = Patience()
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(
-            server=connection.server,
-            ca_path=connection.ca_file,
-            token=connection.token(),
-            certificate_path=connection.client_file,
-            private_key_path=connection.client_file,
-            default_namespace=connection.namespace,
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        """Again whenever a token is refused: kubelets write its file anew."""
+        token = connection.token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connector = aiohttp.TCPConnector(limit=0, ssl=connection.tls() or True)
+        session = aiohttp.ClientSession(connector=connector, headers=headers, middlewares=(_not_gone,))
+        sessions.append(session)
+        return kopf.AiohttpSession(
+            server=connection.server, default_namespace=connection.namespace, aiohttp_session=session
         )
 
     for resource in RESOURCES.values():
@@ -74,7 +100,8 @@ class Watching:
     """kopf at work."""
 
     def __init__(self, connection: Connection, control: Control) -> None:
-        self._registry = registry_of(connection, control)
+        self._sessions: list[aiohttp.ClientSession] = []
+        self._registry = registry_of(connection, control, self._sessions)
         self._stop = asyncio.Event()
         self._kopf: asyncio.Task[None] | None = None
         self.started = asyncio.Event()
@@ -91,4 +118,6 @@ class Watching:
     async def end(self) -> None:
         self._stop.set()
         if self._kopf is not None:
-            await self._kopf
+            await asyncio.wait([self._kopf])
+        for session in self._sessions:
+            await session.close()
