@@ -17,7 +17,7 @@ from processes import Served, served
 
 from seawall.cli import main
 from seawall.follow import FILE
-from seawall.policy.bundle import Bundle, pack
+from seawall.policy.bundle import SCHEMA, Bundle, pack
 from seawall_operator import bundles
 
 OTHERWISE = upstream("main", "http://127.0.0.1:9/v1") + route("through", "/through", "main")
@@ -122,12 +122,29 @@ def altered(one: Bundle) -> bytes:
     return gzip.compress(json.dumps(data).encode())
 
 
-def from_afar(one: Bundle) -> bytes:
+def of_version(one: Bundle, schema: int) -> bytes:
     data = json.loads(gzip.decompress(pack(one)))
-    return gzip.compress(json.dumps({**data, "schema": 99}).encode())
+    return gzip.compress(json.dumps({**data, "schema": schema}).encode())
 
 
-@pytest.mark.parametrize(("spoil", "words"), [(altered, "does not name its content"), (from_afar, "schema version")])
+def from_afar(one: Bundle) -> bytes:
+    return of_version(one, SCHEMA + 2)
+
+
+FAR = f"its schema version is {SCHEMA + 2}, and this version understands {SCHEMA - 1} to {SCHEMA + 1}"
+
+
+@pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
+async def test_an_operator_that_is_a_version_older_or_newer_is_followed(pod: Pod, schema: int) -> None:
+    async with bundling() as operator:
+        first = made(policy("first"))
+        operator.put(first, of_version(first, schema))
+        async with pod.sidecar(operator.url) as proxy:
+            await runs(operator, first)
+            assert await state(proxy) == (first.revision, ["team/first"])
+
+
+@pytest.mark.parametrize(("spoil", "words"), [(altered, "does not name its content"), (from_afar, FAR)])
 async def test_a_bundle_that_cannot_be_used_is_refused_with_the_reason_and_the_old_one_stays(
     pod: Pod, spoil: Any, words: str
 ) -> None:
