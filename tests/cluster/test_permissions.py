@@ -37,6 +37,12 @@ def test_of_its_own_namespace_s_secrets_it_reads_only_its_certificate(kube: Clus
         assert not may(kube, verb, "secret/another", "-n", OWN)
 
 
+def test_of_leases_it_holds_only_its_own(kube: Cluster, namespace: str) -> None:
+    for verb in ("get", "update"):
+        assert may(kube, verb, "lease/seawall-operator", "-n", OWN) and not may(kube, verb, "lease/another", "-n", OWN)
+        assert not may(kube, verb, "lease/seawall-operator", "-n", namespace)
+
+
 @pytest.mark.parametrize("resource", ["agentroutes", "upstreams", "resiliencepolicies", "sidecarprofiles"])
 def test_what_users_write_it_reads_and_never_changes(kube: Cluster, namespace: str, resource: str) -> None:
     name = f"{resource}.seawall.dev"
