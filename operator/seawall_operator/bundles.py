@@ -31,7 +31,8 @@ HOLD = 45.0
 that, so that those whose bundle changed together do not come back together for ever."""
 LOOK = 1.0
 """Seconds between two looks at who has waited long enough."""
-MAX_ERROR = 1000
+MAX_ERROR, MAX_REVISION = 1000, 100
+"""Characters that are kept of what a sidecar says."""
 BUNDLE_TYPE = "application/vnd.seawall.bundle+gzip"
 
 
@@ -114,8 +115,8 @@ class BundleService:
     def _admitted(self, asker: Asker, caller: Caller, key: Key, fields: Mapping[str, str]) -> None:
         now = asyncio.get_running_loop().time()
         # Thousands hold the same few revisions.
-        running = sys.intern(fields.get("if-none-match", "").strip('"'))
-        refused = sys.intern(fields.get("x-seawall-refused", ""))
+        running = sys.intern(fields.get("if-none-match", "").strip('"')[:MAX_REVISION])
+        refused = sys.intern(fields.get("x-seawall-refused", "")[:MAX_REVISION])
         error = unquote(fields.get("x-seawall-error", ""), errors="replace")[:MAX_ERROR]
         pod = caller.pod or f"{caller.service_account}@{asker.address}"
         self._say(key, pod, Report(running, refused, error, now))

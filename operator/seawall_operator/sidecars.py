@@ -3,6 +3,7 @@
 A sidecar counts for a revision when it says that it runs it, not when it was sent.
 """
 
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -52,24 +53,29 @@ class Counts:
 
 
 class Sidecars:
-    """All of them, by what they run a bundle for."""
+    """All of them, by what they run a bundle for. A pod has one: what it says for another profile takes the place of
+    what it said before."""
 
     def __init__(self) -> None:
         self._reports: dict[Key, dict[str, Report]] = {}
-        self._total = 0
+        self._profiles: dict[tuple[str, str], str] = {}
+        """(namespace, pod) → profile."""
 
     def say(self, key: Key, pod: str, report: Report) -> bool:
         """Take a report. True: it says something new."""
-        pods = self._reports.setdefault(key, {})
-        before = pods.get(pod)
+        namespace, profile = key
+        last = self._profiles.get((namespace, pod))
+        before = self._reports[namespace, last][pod] if last is not None else None
         if before is not None and before.at > report.at:
             return False
-        if before is None:
-            self._total += 1
-            if self._total > MAX_SIDECARS:
-                self._forget_oldest()
-        pods[pod] = report
-        return before is None or (before.running, before.refused) != (report.running, report.refused)
+        if last is None and len(self._profiles) >= MAX_SIDECARS:
+            self._forget_oldest()
+        if last is not None and last != profile:
+            self._drop((namespace, last), pod)
+        self._reports.setdefault(key, {})[pod] = report
+        self._profiles[namespace, pod] = profile
+        said = before and (before.running, before.refused)
+        return last != profile or said != (report.running, report.refused)
 
     def counts(self, key: Key, revision: str, now: float) -> Counts:
         """Of those seen in the last minute."""
@@ -108,15 +114,17 @@ class Sidecars:
         for key, pods in list(self._reports.items()):
             for pod, report in list(pods.items()):
                 if now - report.at > SEEN_SECONDS:
-                    del pods[pod]
-                    self._total -= 1
+                    self._drop(key, pod)
                     lost.add(key)
-            if not pods:
-                del self._reports[key]
         return lost
 
     def _forget_oldest(self) -> None:
-        oldest = min(((report.at, key, pod) for key, pod, report in self.all()), default=None)
-        if oldest is not None:
-            del self._reports[oldest[1]][oldest[2]]
-            self._total -= 1
+        """Some at once: to find them takes a look at all."""
+        times = ((report.at, key, pod) for key, pod, report in self.all())
+        for _, key, pod in heapq.nsmallest(max(1, MAX_SIDECARS // 50), times):
+            self._drop(key, pod)
+
+    def _drop(self, key: Key, pod: str) -> None:
+        del self._reports[key][pod], self._profiles[key[0], pod]
+        if not self._reports[key]:
+            del self._reports[key]

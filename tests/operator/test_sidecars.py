@@ -41,3 +41,12 @@ def test_memory_is_bounded_whatever_says_it_is_a_sidecar(monkeypatch: pytest.Mon
     for number in range(10):
         known.say(KEY, f"p{number}", Report("r", at=float(number)))
     assert [pod for _, pod, _ in known.all()] == ["p7", "p8", "p9"]
+
+
+def test_a_pod_has_one_profile_whatever_it_says() -> None:
+    known = Sidecars()
+    for number in range(100):
+        assert known.say(("team", f"invented-{number}"), "a", Report("r", at=float(number)))
+    assert [(key, pod) for key, pod, _ in known.all()] == [(("team", "invented-99"), "a")]
+    assert not known.say(("team", "invented-5"), "a", Report("r", at=5.0)), "an older word"
+    assert known.profiles() == {"team": ["invented-99"]}
