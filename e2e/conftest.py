@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from e2e.images import AGENT, PAUSE, SEAWALL, Image, archive, build_agent, built
-from e2e.node import PAUSE as PAUSE_NAME
-from e2e.node import Node, node
+from e2e import images
+from e2e.images import Image, archive, build_agent, built
+from e2e.node import PAUSE, Node, node
 from e2e.objects import AGENT_IMAGE, SEAWALL_IMAGE
 from e2e.release import HOME, installed
 from e2e.table import Row, Table
-from e2e.team import NAMESPACE, Team
+from e2e.team import AGENT, NAMESPACE, Team
 from kubernetes_binaries import CACHE
 
 TABLE = pytest.StashKey[Table]()
@@ -40,7 +40,7 @@ def pytest_runtest_makereport(
 def _seen(team: Team) -> str:
     questions = (
         "get pods -A -o wide", "get agentroutes,upstreams -A", "get events -A --sort-by=.lastTimestamp",
-        f"logs -n {NAMESPACE} {team.agent()} -c seawall --tail=6",
+        f"logs -n {NAMESPACE} -l app={AGENT} -c seawall --tail=6",
         f"logs -n {HOME} -l app.kubernetes.io/component=operator --tail=30",
     )  # fmt: skip
     return "\n".join(team.kube.run(*one.split()).stdout[-4000:] for one in questions)
@@ -71,7 +71,7 @@ def loaded(image: Image, table: Table) -> Iterator[Node]:
     with table.timed("the agent's image is built"):
         build_agent()
     with tempfile.TemporaryDirectory(dir=CACHE / "e2e") as folder:
-        called = {SEAWALL: SEAWALL_IMAGE, AGENT: AGENT_IMAGE, PAUSE: PAUSE_NAME}
+        called = {images.SEAWALL: SEAWALL_IMAGE, images.AGENT: AGENT_IMAGE, images.PAUSE: PAUSE}
         files = [archive(name, other, Path(folder)) for name, other in called.items()]
         with node() as running:
             table.rows.append(Row("the node is Ready", running.ready_after, "done"))

@@ -3,9 +3,9 @@
 import json
 
 from e2e.node import Node
-from e2e.objects import PROVIDERS, agents, lab
+from e2e.objects import PROVIDERS, agent, agents, lab
 from e2e.shell import Shell, written
-from e2e.team import AGENT, NAMESPACE, Team
+from e2e.team import AGENT, NAMESPACE, Team, until
 from kubernetes_binaries import ROOT
 
 HOME = "seawall"
@@ -40,11 +40,11 @@ def installed(node: Node) -> Team:
 
 
 def operator_ready(team: Team) -> None:
-    """As NOTES.txt says it, and until the API server has been told how to reach it."""
+    """As NOTES.txt says it, and until the API server reaches it: pods that come before have no sidecar."""
     team.shell.done(f"kubectl -n {HOME} rollout status deployment/seawall-operator --timeout=90s")
-    for kind in ("validatingwebhookconfiguration", "mutatingwebhookconfiguration"):
-        told = "--for=jsonpath={.webhooks[0].clientConfig.caBundle}"
-        team.kube.kubectl("wait", f"{kind}/seawall-operator", told, "--timeout=30s", seconds=40)
+    trial = json.dumps(agent(NAMESPACE, "trial", labels={"seawall.dev/inject": "enabled"}))
+    words = ("create", "--dry-run=server", "-o", "jsonpath={.spec.initContainers[*].name}", "-f", "-")
+    until(lambda: team.kube.kubectl(*words, stdin=trial) == "seawall", "pods get sidecars", 30)
 
 
 def credentials(team: Team, key: str) -> None:
