@@ -82,6 +82,16 @@ class Editor:
             self.refused += 1
 
     async def put(self, obj: dict[str, Any]) -> None:
+        """Again where the operator was faster: it may have written a status in between."""
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    return await self._put(obj)
+                except ApiError as error:
+                    if not error.conflict:
+                        raise
+
+    async def _put(self, obj: dict[str, Any]) -> None:
         try:
             await self.api.create(obj)
         except ApiError as error:

@@ -5,12 +5,14 @@ import base64
 import json
 from pathlib import Path
 
+import pytest
 from kube import Cluster
 from kube_objects import policy, route, upstream
 from operating import Operating, operating
 from polling import apply, kubectl, wait_for
 
 from seawall.policy.bundle import unpack
+from seawall_operator.control import FIRST_RELIST
 
 BUNDLE = ("configmap", "seawall-bundle-default")
 
@@ -24,34 +26,41 @@ def stored(kube: Cluster, namespace: str) -> str:
         return ""
 
 
-async def repaired(kube: Cluster, namespace: str, revision: str) -> None:
-    """At the first time that everything is read anew, ten seconds after the start."""
-    async with asyncio.timeout(20):
-        while await asyncio.to_thread(stored, kube, namespace) != revision:
+async def until_stored(kube: Cluster, namespace: str, revision: str = "") -> str:
+    """This one; "": any."""
+    async with asyncio.timeout(30):
+        while (found := await asyncio.to_thread(stored, kube, namespace)) == "" or revision not in ("", found):
             await asyncio.sleep(0.2)
+    return found
+
+
+async def repaired(kube: Cluster, folder: Path, namespace: str, *spoiling: str) -> None:
+    """What kubectl does to the bundle is made good at the first time that everything is read anew, ten seconds after
+    the start. What comes later waits for five minutes: then another operator begins."""
+    await apply(kube, namespace, upstream(), route())
+    loop = asyncio.get_running_loop()
+    for _ in range(5):
+        async with operating(kube, folder) as operator:
+            began = loop.time()
+            revision = await until_stored(kube, namespace)
+            await kubectl(kube, *spoiling)
+            in_time = loop.time() - began < FIRST_RELIST - 1.0
+            if in_time:
+                assert stored(kube, namespace) == ""
+                await until_stored(kube, namespace, revision)
+            assert await operator.stop() == 0
+            if in_time:
+                return
+    pytest.fail("five times kubectl took longer than ten seconds on this machine")
 
 
 async def test_a_bundle_that_is_edited_by_hand_is_put_right(kube: Cluster, tmp_path: Path, namespace: str) -> None:
-    async with operating(kube, tmp_path) as operator:
-        await apply(kube, namespace, upstream(), route())
-        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
-        revision = stored(kube, namespace)
-        assert revision
-        spoiled = json.dumps({"binaryData": {"bundle.json.gz": base64.b64encode(b"spoiled").decode()}})
-        await kubectl(kube, "patch", "-n", namespace, *BUNDLE, "--type=merge", "-p", spoiled)
-        assert stored(kube, namespace) == ""
-        await repaired(kube, namespace, revision)
-        assert await operator.stop() == 0
+    spoiled = json.dumps({"binaryData": {"bundle.json.gz": base64.b64encode(b"spoiled").decode()}})
+    await repaired(kube, tmp_path, namespace, "patch", "-n", namespace, *BUNDLE, "--type=merge", "-p", spoiled)
 
 
 async def test_a_bundle_that_is_deleted_by_hand_comes_back(kube: Cluster, tmp_path: Path, namespace: str) -> None:
-    async with operating(kube, tmp_path) as operator:
-        await apply(kube, namespace, upstream(), route())
-        await wait_for(kube, namespace, "Programmed", "agentroute/chat")
-        revision = stored(kube, namespace)
-        await kubectl(kube, "delete", "-n", namespace, *BUNDLE)
-        await repaired(kube, namespace, revision)
-        assert await operator.stop() == 0
+    await repaired(kube, tmp_path, namespace, "delete", "-n", namespace, *BUNDLE)
 
 
 async def test_what_is_left_of_a_namespace_whose_documents_went_meanwhile_is_taken_away(

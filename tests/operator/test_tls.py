@@ -69,7 +69,8 @@ async def connected(
     try:
         yield reader, writer
     finally:
-        writer.transport.abort()
+        if not writer.is_closing():
+            writer.transport.abort()
         with suppress(ssl.SSLError, OSError):
             await writer.wait_closed()
 

@@ -139,7 +139,7 @@ async def test_within_an_event_nothing_is_written_and_between_two_each_silence_i
     await keep_alive._awaited(lambda: after(0.25))
     assert keep_alive.comments == 0
     watch.feed(b'"\n\n')
-    await keep_alive._awaited(lambda: after(0.25))
+    await keep_alive._awaited(lambda: after(1.0))
     assert keep_alive.comments >= 2
     assert agent.heads == []
     keep_alive.close()
