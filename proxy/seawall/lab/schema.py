@@ -140,6 +140,8 @@ def _pick(options: list[Any], root: _Root, depth: int) -> Any:
 def _object(schema: Mapping[str, Any], root: _Root, depth: int) -> dict[str, Any]:
     properties = schema.get("properties", {})
     required = schema.get("required", ())
+    if not isinstance(properties, Mapping) or not all(isinstance(name, str) for name in required):
+        raise SchemaError("Invalid schema: an object's properties have names")
     wanted = properties if depth > 1 else [name for name in properties if name in required]
     made = {name: _value(properties[name], root, depth - 1, name) for name in wanted}
     for name in required:

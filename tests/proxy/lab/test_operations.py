@@ -1,6 +1,6 @@
 """The operations themselves, without sockets: no request that a stranger may send breaks one."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from seawall.lab.answer import Mint, RejectedError
@@ -42,6 +42,8 @@ def test_no_json_crashes_an_operation(path: str, body: dict[str, object], valid:
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(INNER.split()), JSON, max_size=6))
+@example({"properties": [False]})
+@example({"properties": {}, "required": [None]})
 def test_no_schema_crashes_a_tool_call(schema: dict[str, object]) -> None:
     hi = [{"role": "user", "content": "hi"}]
     body: dict[str, object] = {"model": "claude", "max_tokens": 9, "messages": hi}
