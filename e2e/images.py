@@ -43,10 +43,15 @@ class Image:
         return found
 
 
+_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+# Whom this machine trusts, pip trusts in a build too: it may reach the world through a proxy of its own.
+_ENVIRONMENT = {**({"PIP_CERT": str(_AUTHORITIES)} if _AUTHORITIES.exists() else {}), **os.environ}
+
+
 def run(*words: str, seconds: float = 590, **variables: str) -> str:
     """Standard output. Fails the test, with what was said, where the command does."""
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT, env={**os.environ, **variables}
+        words, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT, env={**_ENVIRONMENT, **variables}
     )
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -74,9 +79,9 @@ def _build(folder: Path, name: str, *options: str) -> None:
 def build_agent() -> None:
     """Its image, and that of what holds a pod's name spaces; behind `built`, whose base they have."""
     options = ["--build-arg", f"BASE={BASE}", "--build-arg", f"BUILD_BASE={BUILD_BASE}"]
-    if index := os.environ.get("PIP_INDEX_URL"):
+    if index := _ENVIRONMENT.get("PIP_INDEX_URL"):
         options += ["--build-arg", f"PIP_INDEX_URL={index}"]
-    if authorities := os.environ.get("PIP_CERT"):
+    if authorities := _ENVIRONMENT.get("PIP_CERT"):
         options += ["-v", f"{authorities}:/run/pip.crt:ro", "--build-arg", "PIP_CERT=/run/pip.crt"]
     folder = Path(__file__).parent / "agent"
     _build(folder, AGENT, *options)
