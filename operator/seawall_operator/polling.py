@@ -49,6 +49,8 @@ class Poll(asyncio.Protocol):
         self._polls.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # What came last may still be about to be looked at: nobody waits for its answer.
+        self._read = b""
         self._polls.lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -63,7 +65,10 @@ class Poll(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._congested = False
-        if not self._asking and self._read:
+        self._more()
+
+    def _more(self) -> None:
+        if self._read and not self._asking and not self._congested:
             self._next()
 
     # -- a question ----------------------------------------------------------------------------------------------------
@@ -98,7 +103,7 @@ class Poll(asyncio.Protocol):
         if not alive:
             self._transport.close()
         elif self._read:
-            loop.call_soon(self.data_received, b"")
+            loop.call_soon(self._more)
 
     def _hand_over(self) -> None:
         """To aiohttp, from this request on."""

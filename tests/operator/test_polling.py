@@ -2,8 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import cast
+from unittest.mock import Mock
 
 import pytest
 import trustme
@@ -11,6 +13,8 @@ from bundling import Bundling, bundling, made
 from harness import route, until, upstream
 
 from seawall_operator import polling
+from seawall_operator.bundles import Answer, Asker, BundleService
+from seawall_operator.sidecars import Key
 
 FIRST, SECOND = (
     made(upstream("main", "http://127.0.0.1:9/v1") + route(name, f"/{name}", "main"), sequence)
@@ -191,3 +195,25 @@ async def test_nothing_but_tls_is_answered_where_there_is_a_certificate() -> Non
         async with asyncio.timeout(10):
             assert not (await reader.read()).startswith(b"HTTP")
         writer.close()
+
+
+async def test_a_question_whose_connection_has_gone_meanwhile_is_not_asked() -> None:
+    class Service:
+        asked = 0
+
+        def ask(self, asker: Asker, key: Key, fields: Mapping[str, str]) -> None:
+            self.asked += 1
+            asker.answer(Answer(304, {}))
+
+        def forget(self, asker: Asker) -> None:
+            """Nobody waits."""
+
+    service = Service()
+    polls = polling.Polls(cast(BundleService, service), asyncio.Protocol)
+    one = polls()
+    one.connection_made(Mock(spec=asyncio.Transport, is_closing=lambda: False))
+    one.data_received(f"GET {PATH} HTTP/1.1\r\nHost: o\r\n\r\n".encode() * 2)
+    one.connection_lost(None)
+    await asyncio.sleep(0)
+    assert service.asked == 1
+    polls.close()
